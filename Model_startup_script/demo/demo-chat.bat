@@ -1,0 +1,17 @@
+@echo off
+rem The demo chat model: a tiny language model, made on this machine at its first start.
+rem LLM-Manager says where to listen (LLM_HOST, LLM_PORT). Started by hand: http://127.0.0.1:8081
+
+chcp 65001 >nul
+cd /d "%~dp0"
+if not defined LLM_HOST set "LLM_HOST=127.0.0.1"
+if not defined LLM_PORT set "LLM_PORT=8081"
+
+set "PYTHON=..\..\.venv\Scripts\python.exe"
+if not exist "%PYTHON%" set "PYTHON=python"
+if defined LLM_MANAGER_PYTHON set "PYTHON=%LLM_MANAGER_PYTHON%"
+set "MODEL=..\..\.cache\demo\chat.gguf"
+
+"%PYTHON%" make_model.py chat "%MODEL%" || exit /b
+"%PYTHON%" demo_server.py --host %LLM_HOST% --port %LLM_PORT% ^
+    --model "%MODEL%" --alias demo-chat --ctx-size 4096 --parallel 2
