@@ -66,6 +66,8 @@ class World:
     instances: tuple[InstanceView, ...]
     demands: tuple[Demand, ...]
     """In the order of the line: priority, then age."""
+    returning: Memory = field(default_factory=dict)
+    """Megabytes of trees that ended a moment ago: the driver may not show them as free yet."""
     monitoring: bool = True
     patience: float = 30.0
     """Seconds after which a demand makes the busy instances in its way take no new work."""

@@ -1,0 +1,180 @@
+"""What a model's server prints: a file per model, the last lines in memory, a live view."""
+
+from __future__ import annotations
+
+import asyncio
+import locale
+import logging
+import os
+import re
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from urllib.parse import quote
+
+log = logging.getLogger(__name__)
+
+KEPT_LINES = 5000
+LONGEST_LINE = 8192
+"""Bytes after which a line is cut: a server that prints no newline must not fill the memory."""
+FILE_LIMIT = 10 * 1024 * 1024
+KEPT_FILES = 3
+FAST_READER = 0.02
+"""Seconds between two reads of a flooding server; the full pipe slows it down meanwhile."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]|\x1b(?!\[[0-9;]*m)")
+
+
+def escape_controls(text: str) -> str:
+    """Make control characters visible; only tabs and SGR colours may reach a terminal."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+
+
+def file_name(model: str) -> str:
+    """A safe file name for any model name, the same on every operating system."""
+    name = quote(model, safe=" ()[]+,=@").replace("%", "_")[:150].strip(". ") or "_"
+    if name.split(".")[0].upper() in _RESERVED:
+        name = "_" + name
+    return name + ".log"
+
+
+_RESERVED = frozenset(
+    ["CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))]
+)
+
+
+class ModelOutput:
+    """The output of one Model over all its instances; lives in the loop's thread."""
+
+    def __init__(self, model: str, folder: Path) -> None:
+        self.path = folder / file_name(model)
+        self.last_line = ""
+        self.dropped = 0
+        """Lines that could not be written to the file (disk full)."""
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._count = 0
+        """Lines ever seen: the number of the next one."""
+        self._rest = b""
+        self._arrived = asyncio.Event()
+        self._closed = False
+
+    async def read_from(self, stream: asyncio.StreamReader) -> None:
+        """Take everything the stream gives until its end."""
+        while data := await stream.read(256 * 1024):
+            self.feed(data)
+            if len(data) > 32 * 1024:
+                await asyncio.sleep(FAST_READER)
+        if self._rest:
+            self.feed(b"\n")
+
+    def feed(self, data: bytes) -> None:
+        """Take raw bytes as they come, cut anywhere."""
+        *ended, rest = (self._rest + data).split(b"\n")
+        while len(rest) > LONGEST_LINE:
+            ended.append(rest[:LONGEST_LINE])
+            rest = rest[LONGEST_LINE:]
+        self._rest = rest
+        lines: list[str] = []
+        for raw in ended:
+            for start in range(0, max(1, len(raw)), LONGEST_LINE):
+                lines.append(_line(raw[start : start + LONGEST_LINE]))
+        if lines:
+            self.add(lines)
+        if rest:
+            self.last_line = _line(rest) or self.last_line
+
+    def note(self, text: str) -> None:
+        """Add a line of the manager's own, so that the story reads in one place."""
+        self.add([f"[LLM-Manager] {escape_controls(text)}"])
+
+    def add(self, lines: list[str]) -> None:
+        self._lines.extend(lines)
+        self._count += len(lines)
+        self.last_line = next((line for line in reversed(lines) if line.strip()), self.last_line)
+        self._write(lines)
+        self._wake_followers()
+
+    def tail(self, count: int = KEPT_LINES) -> list[str]:
+        """The last lines, oldest first; a line that has not ended yet is the last of them."""
+        lines = list(self._lines)[-count:] if count > 0 else []
+        return [*lines, _line(self._rest)][-count:] if self._rest else lines
+
+    async def follow(self, history: int = 0) -> AsyncIterator[list[str]]:
+        """Yield batches of lines as they come, after the last `history` ones.
+
+        A reader that is too slow for the memory kept here gets one line saying how many it missed.
+        """
+        seen = self._count - min(history, len(self._lines))
+        while True:
+            arrived = self._arrived
+            missed = self._count - len(self._lines) - seen
+            if missed > 0:
+                seen += missed
+                yield [f"[LLM-Manager] {missed} lines were too fast to show"]
+            fresh = self._count - seen
+            if fresh:
+                seen = self._count
+                yield list(self._lines)[-fresh:]
+                await asyncio.sleep(FAST_READER)
+            if self._closed:
+                return
+            if seen == self._count:
+                await arrived.wait()
+
+    def close(self) -> None:
+        """End every follower."""
+        self._closed = True
+        self._wake_followers()
+
+    def _wake_followers(self) -> None:
+        arrived, self._arrived = self._arrived, asyncio.Event()
+        arrived.set()
+
+    def _write(self, lines: Iterable[str]) -> None:
+        text = "".join(f"{line}\n" for line in lines)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.exists() and self.path.stat().st_size + len(text) > FILE_LIMIT:
+                self._rotate()
+            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+        except OSError as error:
+            if not self.dropped:
+                log.warning("%s: output is not written to disk: %s", self.path.name, error)
+            self.dropped += text.count("\n")
+        else:
+            if self.dropped:
+                log.warning("%s: %s lines are missing from disk", self.path.name, self.dropped)
+                self.dropped = 0
+
+    def _rotate(self) -> None:
+        for number in range(KEPT_FILES - 1, 0, -1):
+            older = self.path.with_suffix(f".log.{number}")
+            newer = self.path if number == 1 else self.path.with_suffix(f".log.{number - 1}")
+            try:
+                os.replace(newer, older)
+            except FileNotFoundError:
+                continue
+            except PermissionError:  # Windows: somebody has it open; the next time will do
+                return
+
+
+def _line(raw: bytes) -> str:
+    """One line for people: decoded, progress bars reduced to their last state, controls escaped."""
+    raw = raw.rstrip(b"\r")
+    return escape_controls(decode(raw[raw.rfind(b"\r") + 1 :]))
+
+
+def decode(raw: bytes) -> str:
+    """UTF-8, else the code page of this Windows, else with the odd bytes spelled out."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    if sys.platform == "win32":
+        try:
+            return raw.decode(locale.getencoding())
+        except UnicodeDecodeError:
+            pass
+    return raw.decode("utf-8", errors="backslashreplace")
