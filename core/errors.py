@@ -37,6 +37,7 @@ class LLMManagerError(Exception):
 
 class BadRequest(LLMManagerError):
     status = 400
+    code = "bad_request"
     type = "invalid_request_error"
 
 
@@ -70,6 +71,10 @@ class MethodNotAllowed(LLMManagerError):
     status = 405
     code = "method_not_allowed"
     type = "invalid_request_error"
+
+    def __init__(self, message: str, allow: str = "POST") -> None:
+        super().__init__(message)
+        self.allow = allow
 
 
 class HostNotAllowed(LLMManagerError):

@@ -1,0 +1,331 @@
+"""Builds all parts once, starts them in order and stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from core.access import Access
+from core.admin_api import AdminApi, Facts, Sources
+from core.api_server import build_app
+from core.bridge import Bridge, in_thread
+from core.catalog import Catalog
+from core.config.diff import Change
+from core.config.store import ConfigStore
+from core.devices import Devices
+from core.domain import DeviceReading, Model, Variant
+from core.errors import ModelFailed
+from core.events import Bus, ConfigChanged, Event, PluginReloaded
+from core.gateway import Gateway
+from core.instance import HOST, Surroundings
+from core.launchers.leftovers import sweep
+from core.launchers.local import LocalLauncher
+from core.launchers.ports import bind_probe, free_port
+from core.listening import Listener
+from core.model_controller import ModelController, Parts
+from core.output import ModelOutput
+from core.plugin_system import PluginManager
+from core.signals import Signals
+from core.upstream import UpstreamPool
+from core.watcher import Watcher
+
+log = logging.getLogger(__name__)
+
+VERSION = "2.0.0"
+GRACE = 30.0
+"""Seconds that all models together get to end when the program ends."""
+LAST_ANSWERS = 2.0
+"""Seconds that handlers get after their models have ended."""
+FIRST_READING = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line and the environment ask for."""
+
+    store: ConfigStore
+    host: str
+    port: int
+    logs: Path
+    log_file: Path
+    headless: bool
+    say: Callable[[str], None]
+    """Tell the person at the console."""
+
+
+class App:
+    """The whole program; `run` returns when somebody ended it."""
+
+    def __init__(self, options: Options, listener: Listener) -> None:
+        self.options = options
+        self.listener = listener
+        self.store = options.store
+        config = self.store.current
+        program = config.program
+        self.bus = Bus()
+        self.closing = asyncio.Event()
+        """Set at the beginning of the end: event streams close."""
+        self.quit = asyncio.Event()
+        """Set by whoever wants the end."""
+        self.catalog = Catalog(config)
+        self.outputs: dict[str, ModelOutput] = {}
+        self.launcher = LocalLauncher()
+        self.plugins = PluginManager(
+            interface_dir=program.interface_plugin_dir,
+            engine_dir=program.engine_plugin_dir,
+            kinds=("interfaces", "engines"),
+        )
+        self.devices = Devices(program.device_plugin_dir, self._publish)
+        self.controller = ModelController(
+            config,
+            Parts(
+                devices=self.devices,
+                surroundings=self._surroundings,
+                script_env=script_env,
+                pick_port=pick_port,
+                publish=self.bus.publish,
+            ),
+        )
+        self.access = Access(program.allowed_hosts, program.cors_origins)
+        self.gateway = Gateway(
+            self.catalog, self.controller, self.plugins, self.access, self.bus.publish
+        )
+        self.watcher: Watcher | None = None
+
+    # ---- start and end -------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until `quit` is set; then stop everything in order."""
+        bridge = Bridge(asyncio.get_running_loop())
+        self.plugins.load_all_plugins()
+        self._log_plugins(self.plugins.get_plugin_status())
+        runner = web.AppRunner(
+            self._web_app(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=LAST_ANSWERS,
+            keepalive_timeout=75.0,
+        )
+        await runner.setup()
+        for line in await in_thread(sweep, name="sweep"):
+            log.warning("%s", line)
+        sites = [web.SockSite(runner, s, backlog=1024) for s in self.listener.sockets]
+        for site in sites:
+            await site.start()
+        log.info("listening on %s", self.listener.address)
+        async with asyncio.TaskGroup() as tasks:
+            device_task = tasks.create_task(self.devices.run(), name="devices")
+            controller_task = tasks.create_task(self.controller.run(tasks), name="controller")
+            self._watch(bridge)
+            tasks.create_task(self._greet(), name="greeting")
+            self.controller.auto_start()
+            gc.collect()
+            gc.freeze()  # what lives now lives to the end: spare the collector the walk
+            with Signals(self._asked_to_end):
+                await self.quit.wait()
+                await self._end(runner, sites)
+            controller_task.cancel()
+            await self.devices.stop()
+            device_task.cancel()
+
+    def _web_app(self) -> web.Application:
+        program = self.store.current.program
+        facts = Facts(
+            version=VERSION,
+            address=self.listener.address,
+            started_at=time.time(),
+            log_file=self.options.log_file,
+            reachable_from_network=self.listener.reachable_from_network,
+        )
+        sources = Sources(
+            facts=facts,
+            store=self.store,
+            catalog=self.catalog,
+            controller=self.controller,
+            bus=self.bus,
+            readings=lambda: self.devices.readings,
+            plugins=self.plugin_status,
+            output=self.output,
+            closing=self.closing,
+        )
+        log.info("config %s, host %s, port %s", self.store.path, program.host, self.listener.port)
+        return build_app(self.access, self.gateway, AdminApi(sources).routes())
+
+    def _asked_to_end(self) -> None:
+        """A signal: the first one asks, the next one does not wait for anything any longer."""
+        if not self.quit.is_set():
+            self.options.say("ending: waiting for running answers (again: do not wait)")
+            self.quit.set()
+        else:
+            self.options.say("ending at once")
+            self.controller.kill_all()
+
+    async def _end(self, runner: web.AppRunner, sites: list[web.SockSite]) -> None:
+        log.info("ending")
+        for site in sites:
+            await site.stop()
+        self.closing.set()
+        self.bus.close()
+        for output in self.outputs.values():
+            output.close()
+        if self.watcher is not None:
+            await in_thread(self.watcher.stop, name="watcher stop")
+        await self.controller.shutdown(GRACE)
+        await runner.cleanup()
+        log.info("ended")
+
+    async def _greet(self) -> None:
+        """Tell the person what was found, as soon as the devices have answered."""
+        say, listener = self.options.say, self.listener
+        say(f"LLM-Manager {VERSION} is listening on {listener.address}")
+        say(f"  dashboard  {listener.address}/")
+        say(f"  config     {self.store.path}")
+        say(f"  log        {self.options.log_file}")
+        try:
+            async with asyncio.timeout(FIRST_READING):
+                while self.devices.readings is None:
+                    await self.devices.first_round()
+        except TimeoutError:
+            say("  devices    not read yet")
+        else:
+            say(f"  devices    {_device_words(self.devices.readings or {})}")
+        say(f"  models     {', '.join(self.store.current.models) or 'none configured'}")
+        for warning in self.store.warnings:
+            say(f"  warning    {warning}")
+        if listener.reachable_from_network:
+            say("  note       other machines of the network can reach this address")
+
+    # ---- parts for a model ---------------------------------------------------------------------
+
+    def output(self, model: str) -> ModelOutput:
+        """The output of a model, over all its instances."""
+        if model not in self.outputs:
+            self.outputs[model] = ModelOutput(model, self.options.logs / "models")
+        return self.outputs[model]
+
+    def _surroundings(self, model: Model) -> Surroundings:
+        interface = self.plugins.interfaces.get(model.interface.lower())
+        if interface is None:
+            raise ModelFailed(f"no interface plugin provides the mode '{model.interface}'")
+        engine = self.plugins.engines.get(model.engine.lower())
+        if engine is None:
+            raise ModelFailed(f"no engine plugin is named '{model.engine}'")
+        loop = asyncio.get_running_loop()
+        return Surroundings(
+            engine=engine,
+            interface=interface,
+            launcher=self.launcher,
+            output=self.output(model.name),
+            connect=lambda host, port: UpstreamPool(loop, host, port),
+            publish=self._publish,
+        )
+
+    def _publish(self, event: Event) -> None:
+        """The controller first, so that whoever watches finds its books in order."""
+        self.controller.changed(event)
+        self.bus.publish(event)
+
+    # ---- plugins and config while it runs ------------------------------------------------------
+
+    def plugin_status(self) -> dict[str, Any]:
+        """Interfaces and engines live here, devices in the probe process."""
+        return {**self.plugins.get_plugin_status(), "devices": self.devices.status()}
+
+    def _watch(self, bridge: Bridge) -> None:
+        program = self.store.current.program
+        self.watcher = Watcher(
+            bridge,
+            plugin_dirs=(
+                program.device_plugin_dir,
+                program.interface_plugin_dir,
+                program.engine_plugin_dir,
+            ),
+            config_path=self.store.path,
+            on_plugins=self.reload_plugins,
+            on_config=self.reload_config,
+        )
+        self.watcher.start()
+
+    def reload_plugins(self) -> None:
+        """Read the plugin folders again; what is broken leaves the old plugin working."""
+        result = self.plugins.reload_plugins()
+        self.devices.reload()
+        if result.changed:
+            self._log_plugins(self.plugins.get_plugin_status())
+        self._publish(PluginReloaded(tuple(result.loaded), tuple(result.failed)))
+
+    def reload_config(self) -> None:
+        """Read the config file again; a broken one changes nothing."""
+        change = self.store.reload()
+        problems = tuple(str(problem) for problem in self.store.problems)
+        for problem in problems:
+            log.error("config not applied: %s", problem)
+        if change is not None and not change.empty:
+            self._apply(change)
+        self._publish(ConfigChanged(change.names if change else (), problems))
+
+    def _apply(self, change: Change) -> None:
+        config = self.store.current
+        log.info("config applied: %s", change)
+        if change.after_restart:
+            log.warning("%s take effect after a restart", ", ".join(change.after_restart))
+        self.catalog.replace(config)
+        self.access.update(config.program.allowed_hosts, config.program.cors_origins)
+        logging.getLogger().setLevel(config.program.log_level)
+        self.controller.apply(config, change)
+
+    def _log_plugins(self, status: Mapping[str, Any]) -> None:
+        log.info("plugins: %s", status)
+
+
+def pick_port(model: Model, taken: set[int]) -> int:
+    """The model's own port, or a free one. Raises OSError naming who holds it."""
+    if model.port is None:
+        return free_port(taken)
+    bind_probe(model.port)
+    return model.port
+
+
+def script_env(
+    model: Model, variant: Variant, port: int, readings: Mapping[str, DeviceReading]
+) -> dict[str, str]:
+    """What a start-up script finds in its environment."""
+    env = {
+        "LLM_PORT": str(port),
+        "LLM_HOST": HOST,
+        "LLM_MODEL": model.name,
+        "LLM_VARIANT": variant.name,
+        "LLM_DEVICES": ",".join(variant.devices),
+        "LLM_MANAGER_PYTHON": sys.executable,
+        "PYTHONUTF8": "1",
+    }
+    indices = [readings[d].index for d in variant.devices if d in readings]
+    known = [str(index) for index in indices if index is not None]
+    if known:
+        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(known)
+    return {**env, **model.env}
+
+
+def _device_words(readings: Mapping[str, DeviceReading]) -> str:
+    words = [
+        f"{r.name} ({r.available_mb} of {r.total_mb} MB free)"
+        for r in readings.values()
+        if r.online
+    ]
+    return ", ".join(words) or "none online"
+
+
+def environment_says(name: str) -> str | None:
+    """An LLM_MANAGER_* override, or None."""
+    return os.environ.get(f"LLM_MANAGER_{name}") or None

@@ -1,0 +1,373 @@
+"""One answer on its way from a server to a client: read once, written at once, never kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import struct
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from core.errors import UpstreamError
+from core.framing import (
+    BadAnswer,
+    Body,
+    ChunkedBody,
+    CountedBody,
+    Head,
+    RechunkedBody,
+    UnchunkedBody,
+    UnframedBody,
+    hopeless,
+    parse_head,
+)
+from core.upstream import Upstream, UpstreamPool
+from core.usage import OPENING, REACH, read_usage, without_borders
+
+HIGH = 256 * 1024
+"""Bytes that a client has not taken yet above which the server is no longer read."""
+LAST_READS = 16
+MAX_INTERIM = 16
+
+_NOTHING: frozenset[bytes] = frozenset()
+_BODILESS = frozenset({204, 304})
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode("ascii")
+    for status in HTTPStatus
+}
+_EVENT_END = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_DONE = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\]")
+_OPENAI_STREAM = re.compile(rb'"(?:chat\.completion\.chunk|text_completion)"')
+_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+"""SO_LINGER with no time: the close is a reset."""
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A request under way, as the dashboard sees it; kept up to date while the answer passes."""
+
+    model: str
+    path: str
+    client: str
+    started: float
+    status: int = 0
+    """0 until the answer has begun."""
+    reads: int = 0
+    """Pieces in which the answer came; about one per token for a stream."""
+    bytes: int = 0
+    """Of the answer's body, as it came."""
+    first_byte_at: float | None = None
+    """On the clock of the pool."""
+    outcome: str = "client_closed"
+    """`ok`, `client_closed` or `upstream_broken`; settled when the request is over."""
+    usage: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The side that waits for the answer."""
+
+    transport: asyncio.Transport
+    drain: Callable[[], Awaitable[None]]
+    """Returns when the client has taken most of what was written."""
+    knows_chunks: bool = True
+    """It speaks HTTP/1.1."""
+    keep_alive: bool = True
+    head_only: bool = False
+    """It asked with HEAD."""
+
+
+class Exchange:
+    """Carries one answer; the connection calls it, the handler waits for it."""
+
+    __slots__ = (
+        "_body",
+        "_client",
+        "_extra",
+        "_head",
+        "_held",
+        "_interim",
+        "_live",
+        "_opening",
+        "_over",
+        "_patience",
+        "_pool",
+        "_reads",
+        "_repeatable",
+        "_transport",
+        "_upstream",
+        "_wake",
+        "failure",
+        "keep_alive",
+        "stale",
+    )
+
+    def __init__(
+        self,
+        client: Client,
+        pool: UpstreamPool,
+        live: InFlight,
+        extra_headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        self._client = client
+        self._transport = client.transport
+        self._pool = pool
+        self._live = live
+        self._extra = extra_headers
+        self._head: Head | None = None
+        self._body: Body = CountedBody(0)
+        self._held = b""
+        self._interim = 0
+        self._opening = b""
+        self._reads: deque[bytes] = deque(maxlen=LAST_READS)
+        self._over = False
+        self._repeatable = False
+        self._upstream: Upstream | None = None
+        self._patience: asyncio.Timeout | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self.keep_alive = client.keep_alive
+        """The client's connection stays open after this answer."""
+        self.failure = ""
+        """Why no answer began."""
+        self.stale = False
+        """A kept connection was closed before it brought a byte: try a new one."""
+
+    async def run(self, upstream: Upstream, head: bytes, body: bytes, *, repeatable: bool) -> None:
+        """Send the request and carry the answer to its end, whichever it is.
+
+        Cancelled: the connection to the server is closed at once.
+        """
+        self._upstream = upstream
+        self._repeatable = repeatable
+        self._over = self.stale = False
+        self._wake = wake = self._pool.loop.create_future()
+        upstream.send(head, body, self, self._read_head)
+        try:
+            await wake
+            while not self._over:
+                self._wake = wake = self._pool.loop.create_future()
+                await self._client_drained()
+                upstream.resume()
+                await wake
+        except BaseException:
+            if self._upstream is not None:
+                self._upstream.leave()
+                self._upstream = None
+            raise
+
+    def settle(self) -> None:
+        """Look for the usage in what is left of the answer."""
+        head = self._head
+        if head is None or head.encoded or not self._reads:
+            return
+        ending = b"".join(self._reads)[-REACH:]
+        if head.chunked:
+            ending = without_borders(ending)
+        self._live.usage = read_usage(self._opening or ending[:OPENING], ending)
+
+    def _read_head(self, data: bytes) -> None:
+        """The sink until the head of the answer is whole."""
+        self._repeatable = False
+        if self._held:
+            data = self._held + data
+        try:
+            while (end := data.find(b"\r\n\r\n")) >= 0:
+                head = parse_head(data[: end + 2], self._owned())
+                data = data[end + 4 :]
+                if head.status >= 200:
+                    self._begin(head, data)
+                    return
+                self._interim += 1
+                if head.status == 101 or self._interim > MAX_INTERIM:
+                    raise BadAnswer("it changed the protocol")
+            if problem := hopeless(data):
+                raise BadAnswer(problem)
+        except BadAnswer as error:
+            self._fail(str(error))
+            return
+        self._held = data
+
+    def _owned(self) -> frozenset[bytes]:
+        """Names of the fields that only we set."""
+        return frozenset(name.lower() for name, _ in self._extra) if self._extra else _NOTHING
+
+    def _begin(self, head: Head, data: bytes) -> None:
+        """Pass on the head and what came with it of the body, in one write."""
+        upstream = self._upstream
+        if upstream is None or self._transport.is_closing():
+            self._leave()
+            return
+        live = self._live
+        live.status = head.status
+        live.first_byte_at = self._pool.clock()
+        self._head = head
+        self._held = b""
+        out = self._begin_body(head)
+        body = self._body
+        if body.over:
+            body.surplus = bool(data)
+        elif data:
+            out += body.feed(data)
+            self._note(data)
+        self._transport.write(out)
+        if body.over:
+            self._end(upstream, body)
+        else:
+            upstream.sink = self._read_body
+
+    def _begin_body(self, head: Head) -> bytes:
+        """Choose the framing towards the client; return the head in it."""
+        lines = [_STATUS_LINES.get(head.status) or b"HTTP/1.1 %d " % head.status]
+        lines += head.lines
+        client = self._client
+        if client.head_only or head.status in _BODILESS:
+            if head.length is not None and head.status != 204:
+                lines.append(b"Content-Length: %d" % head.length)
+        elif head.length is not None:
+            lines.append(b"Content-Length: %d" % head.length)
+            self._body = CountedBody(head.length)
+        elif client.knows_chunks:
+            lines.append(b"Transfer-Encoding: chunked")
+            self._body = ChunkedBody() if head.chunked else RechunkedBody()
+        else:
+            self.keep_alive = False
+            self._body = UnchunkedBody() if head.chunked else UnframedBody()
+        if not self.keep_alive:
+            lines.append(b"Connection: close")
+        elif not client.knows_chunks:
+            lines.append(b"Connection: keep-alive")
+        for name, value in self._extra:
+            lines.append(name + b": " + value)
+        lines.append(b"\r\n")
+        return b"\r\n".join(lines)
+
+    def _read_body(self, data: bytes) -> None:
+        """The sink for the rest of the answer: the hot path of every stream."""
+        transport = self._transport
+        if transport.is_closing():
+            self._leave()
+            return
+        self._note(data)
+        body = self._body
+        transport.write(body.feed(data))
+        if body.over:
+            if self._upstream is not None:
+                self._end(self._upstream, body)
+        elif transport.get_write_buffer_size() > HIGH:
+            self._pause()
+
+    def _note(self, data: bytes) -> None:
+        """Count a piece of the body and keep what may hold the usage."""
+        live = self._live
+        live.reads += 1
+        live.bytes += len(data)
+        if len(data) > REACH:
+            if not self._opening and live.reads == 1:
+                self._opening = data[:OPENING]
+            data = data[-REACH:]
+        self._reads.append(data)
+
+    def _pause(self) -> None:
+        """Read no more until the client has taken what is there; the handler waits for that."""
+        if self._upstream is not None and self._wake is not None and not self._wake.done():
+            self._upstream.pause()
+            self._wake.set_result(None)
+
+    async def _client_drained(self) -> None:
+        """Wait for the client; also return when the server's side broke meanwhile."""
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                await self._client.drain()
+        except TimeoutError:
+            return
+        finally:
+            self._patience = None
+
+    def _end(self, upstream: Upstream, body: Body) -> None:
+        """The body is over: complete, or in pieces that make no sense."""
+        if body.error:
+            upstream.leave()
+            self._break(body.error)
+            return
+        head = self._head
+        upstream.release(reusable=head is not None and head.reusable and not body.surplus)
+        self._finish("ok")
+
+    def _leave(self) -> None:
+        """The client is gone: the server need not go on."""
+        if self._upstream is not None:
+            self._upstream.leave()
+        self.keep_alive = False
+        self._finish("client_closed")
+
+    def _fail(self, reason: str) -> None:
+        """No answer began."""
+        if self._upstream is not None:
+            self._upstream.leave()
+        self.failure = reason
+        self._finish("upstream_broken")
+
+    def connection_lost(self, reason: str, *, clean: bool) -> None:
+        """The server's connection ended while the answer was not complete."""
+        if self._head is None:
+            if self._repeatable and not self._pool.closed:
+                self.stale = True
+                self._finish(self._live.outcome)
+            else:
+                self._fail(f"{reason} before its answer began")
+            return
+        rest = self._body.eof() if clean and not self._cut_off(self._head) else None
+        if rest is None:
+            self._break(reason)
+        else:
+            self._transport.write(rest)
+            self._finish("ok")
+
+    def _cut_off(self, head: Head) -> bool:
+        """An event stream that ends with the connection stopped too early: only its text tells."""
+        if not head.events or head.chunked or head.length is not None:
+            return False
+        ending = b"".join(self._reads)
+        if _DONE.search(ending):
+            return False
+        complete = not ending or ending.endswith(_EVENT_END)
+        return not complete or _OPENAI_STREAM.search(ending) is not None
+
+    def _break(self, reason: str) -> None:
+        """Tell the client that its answer ends here without being complete."""
+        self.keep_alive = False
+        transport = self._transport
+        if self._head is not None and self._head.events:
+            transport.write(self._body.last_words(self._error_event(reason)))
+        elif self._body.open_ended:
+            # a mere close would look like the end of the answer
+            if (sock := transport.get_extra_info("socket")) is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            transport.abort()
+        self._finish("upstream_broken")
+
+    def _error_event(self, reason: str) -> bytes:
+        error = UpstreamError(f"The server of {self._live.model} broke the answer: {reason}.")
+        begun = b"" if self._between_events() else b"\n\n"
+        return begun + b"event: error\ndata: %b\n\n" % json.dumps(error.as_json()).encode()
+
+    def _between_events(self) -> bool:
+        """The last that the client got was a whole event."""
+        ending = b"".join(self._reads)
+        if self._head is not None and self._head.chunked:
+            ending = ending.removesuffix(b"\r\n")
+        return ending.endswith(_EVENT_END)
+
+    def _finish(self, outcome: str) -> None:
+        self._upstream = None
+        self._over = True
+        self._live.outcome = outcome
+        if self._patience is not None:
+            self._patience.reschedule(0)
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)

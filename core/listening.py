@@ -1,0 +1,109 @@
+"""The program's own address: taken before anything else is started, or a clear sentence why not."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import sys
+from dataclasses import dataclass
+
+from core.launchers.ports import port_holder
+
+
+class AddressTaken(OSError):
+    """The address cannot be had; the message is for a person.
+
+    `ours`: the address of the LLM-Manager that has it, or None if it is another program.
+    """
+
+    def __init__(self, message: str, ours: str | None = None) -> None:
+        super().__init__(message)
+        self.ours = ours
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Bound sockets; `address` is what a person on this machine types."""
+
+    sockets: tuple[socket.socket, ...]
+    host: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        host = "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def reachable_from_network(self) -> bool:
+        return not self.host.startswith("127.") and self.host not in ("localhost", "::1")
+
+
+def listen(host: str, port: int) -> Listener:
+    """Bind `host:port` (port 0: any free one). Raises AddressTaken.
+
+    Together with an IPv4 address that includes this machine, [::1] is bound too: "localhost" means
+    that first on Windows, where a refused connection costs two seconds.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        first = _bind(family, address[0] if host else "", port)
+    except (OSError, OverflowError) as error:
+        raise _explain(host, port, error) from error
+    port = first.getsockname()[1]
+    sockets = [first]
+    if host in ("0.0.0.0", "127.0.0.1", "localhost") and family == socket.AF_INET:
+        try:
+            sockets.append(_bind(socket.AF_INET6, "::1", port))
+        except OSError:
+            pass  # no IPv6 here, or somebody has it: IPv4 is the promise
+    return Listener(tuple(sockets), host, port)
+
+
+def _bind(family: int, host: str, port: int) -> socket.socket:
+    # The protocol is named: with 0 the loops do not switch Nagle's algorithm off.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if sys.platform == "win32":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(1024)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _explain(host: str, port: int, error: OSError | OverflowError) -> AddressTaken:
+    if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
+        return AddressTaken(f"{host}:{port} is not an address of this machine: {error}")
+    ours = f"http://127.0.0.1:{port}"
+    pid = _manager_at(port)
+    if pid is not None:
+        return AddressTaken(f"LLM-Manager is already running at {ours} (pid {pid})", ours)
+    holder = port_holder(port)
+    if holder is not None:
+        return AddressTaken(
+            f"port {port} is taken by {holder}: end it, or choose another port with --port or in "
+            "the config"
+        )
+    return AddressTaken(f"cannot listen on {host}:{port}: {error.strerror or error}")
+
+
+def _manager_at(port: int) -> int | None:
+    """The pid of the LLM-Manager that answers at the port, if one does."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)
+    try:
+        connection.request("GET", "/api/info")
+        info = json.loads(connection.getresponse().read(65536))
+        return int(info["pid"]) if info.get("name") == "LLM-Manager" else None
+    except (OSError, ValueError, KeyError, AttributeError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()

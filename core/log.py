@@ -1,0 +1,76 @@
+"""Logging: one file per run, the newest nine kept, records that stay one line each."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+from core.output import escape_controls
+
+KEPT_RUNS = 9
+PATTERN = "LLM-Manager_*.log"
+FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s"
+DATES = "%Y-%m-%d %H:%M:%S"
+
+
+class OneLine(logging.Formatter):
+    """Neither a newline nor an escape code in a message can forge a record or drive a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = escape_controls(record.message.replace("\n", "\\n").replace("\r", "\\r"))
+        return super().formatMessage(record)
+
+
+class RunFile(logging.FileHandler):
+    """The log file of this run; a full disk costs lines, never the program."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", errors="backslashreplace", delay=False)
+        self.lost = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        self.lost += 1
+
+
+def set_up(folder: Path, level: str, *, console: bool) -> Path:
+    """Log to a new file in `folder` (and to the console, if there is one); returns the file."""
+    logging.raiseExceptions = False
+    folder.mkdir(parents=True, exist_ok=True)
+    path = _new_file(folder)
+    root = logging.getLogger()
+    root.setLevel(level)
+    formatter = OneLine(FORMAT, DATES)
+    handlers: list[logging.Handler] = [RunFile(path)]
+    if console and sys.stderr is not None:
+        handlers.append(logging.StreamHandler())
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        root.addHandler(handler)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    _prune(folder, path)
+    return path
+
+
+def _new_file(folder: Path) -> Path:
+    """A name that sorts after every earlier one, also when the clock was set back."""
+    newest = max((path.name for path in folder.glob(PATTERN)), default="")
+    stamp = int(time.strftime("%Y%m%d%H%M%S"))
+    digits = newest.removeprefix("LLM-Manager_").removesuffix(".log")
+    if digits.isdigit() and int(digits) >= stamp:
+        stamp = int(digits) + 1
+    while (path := folder / f"LLM-Manager_{stamp}.log").exists():
+        stamp += 1
+    return path
+
+
+def _prune(folder: Path, current: Path) -> None:
+    """Keep the newest nine; a file that another program holds open stays until the next run."""
+    for path in sorted(folder.glob(PATTERN), key=lambda p: p.name)[:-KEPT_RUNS]:
+        if path == current:
+            continue
+        try:
+            path.unlink()
+        except OSError:
+            continue
