@@ -1,0 +1,62 @@
+@echo off
+rem Start LLM-Manager on Windows: double-click this file.
+rem The first start installs what it needs into .venv beside this file.
+rem
+rem   LLM-Manager.bat                  tray icon and server, without a console window
+rem   LLM-Manager.bat ps               any other arguments go to main.py: see README.md
+rem   LLM-Manager.bat test [ARGS]      all checks and tests; ARGS go to pytest
+
+setlocal EnableExtensions DisableDelayedExpansion
+chcp 65001 >nul
+
+rem A double click as administrator starts in System32.
+if "%~1"=="" cd /d "%~dp0"
+
+rem Asked by running it: the "python" of a fresh Windows only points to the Store.
+set "CHECK=import sys; sys.exit(sys.version_info < (3, 11))"
+set "PYTHON="
+if defined LLM_MANAGER_PYTHON goto python_is_named
+py -3 -c "%CHECK%" >nul 2>nul && set "PYTHON=py -3"
+if not defined PYTHON python -c "%CHECK%" >nul 2>nul && set "PYTHON=python"
+if defined PYTHON goto install
+"%~dp0.venv\Scripts\python.exe" -c "%CHECK%" >nul 2>nul && set PYTHON="%~dp0.venv\Scripts\python.exe"
+if defined PYTHON goto install
+goto no_python
+
+:python_is_named
+"%LLM_MANAGER_PYTHON%" -c "%CHECK%" >nul 2>nul && set PYTHON="%LLM_MANAGER_PYTHON%"
+if not defined PYTHON goto no_python
+
+:install
+rem It names the Python below .venv; from here on .venv counts.
+set "LLM_MANAGER_PYTHON="
+set "TESTS="
+if "%~1"=="test" set "TESTS=--tests"
+%PYTHON% "%~dp0scripts\install.py" %TESTS% || goto failed
+
+if "%~1"=="" goto double_click
+if "%~1"=="test" goto test
+"%~dp0.venv\Scripts\python.exe" "%~dp0main.py" %*
+exit /b %errorlevel%
+
+:double_click
+start "" ".venv\Scripts\pythonw.exe" main.py
+exit /b 0
+
+:test
+"%~dp0.venv\Scripts\python.exe" "%~dp0scripts\run_tests.py" %*
+exit /b %errorlevel%
+
+:no_python
+echo.
+echo LLM-Manager needs Python 3.11 or newer, and found none on this computer.
+echo Install it from https://www.python.org/downloads/ ^(tick "Add python.exe to PATH"^),
+echo then start LLM-Manager again. Or name a Python in LLM_MANAGER_PYTHON.
+echo.
+type "%~dp0scripts\no-python.zh.txt"
+echo.
+
+:failed
+rem Keep the window of a double click open, so that the message can be read.
+if "%~1"=="" pause
+exit /b 1
