@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import socket
 import struct
 import sys
@@ -13,18 +11,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from core.answer_head import BadAnswer, Head, hopeless, parse_head
 from core.errors import UpstreamError
+from core.event_stream import error_event, is_complete
 from core.framing import (
-    BadAnswer,
     Body,
     ChunkedBody,
     CountedBody,
-    Head,
     RechunkedBody,
     UnchunkedBody,
     UnframedBody,
-    hopeless,
-    parse_head,
 )
 from core.upstream import Upstream, UpstreamPool
 from core.usage import OPENING, REACH, read_usage, without_borders
@@ -40,9 +36,6 @@ _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode("ascii")
     for status in HTTPStatus
 }
-_EVENT_END = (b"\n\n", b"\r\n\r\n", b"\r\r")
-_DONE = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\]")
-_OPENAI_STREAM = re.compile(rb'"(?:chat\.completion\.chunk|text_completion)"')
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 """SO_LINGER with no time: the close is a reset."""
 
@@ -321,47 +314,31 @@ class Exchange:
             else:
                 self._fail(f"{reason} before its answer began")
             return
-        rest = self._body.eof() if clean and not self._cut_off(self._head) else None
+        rest = self._body.eof() if clean else None
+        if rest is not None and self._head.events and not is_complete(b"".join(self._reads)):
+            rest = None  # it ends with the connection and stopped too early: only its text tells
         if rest is None:
             self._break(reason)
         else:
             self._transport.write(rest)
             self._finish("ok")
 
-    def _cut_off(self, head: Head) -> bool:
-        """An event stream that ends with the connection stopped too early: only its text tells."""
-        if not head.events or head.chunked or head.length is not None:
-            return False
-        ending = b"".join(self._reads)
-        if _DONE.search(ending):
-            return False
-        complete = not ending or ending.endswith(_EVENT_END)
-        return not complete or _OPENAI_STREAM.search(ending) is not None
-
     def _break(self, reason: str) -> None:
         """Tell the client that its answer ends here without being complete."""
         self.keep_alive = False
         transport = self._transport
         if self._head is not None and self._head.events:
-            transport.write(self._body.last_words(self._error_event(reason)))
+            error = UpstreamError(f"The server of {self._live.model} broke the answer: {reason}.")
+            ending = b"".join(self._reads)
+            if self._head.chunked:
+                ending = ending.removesuffix(b"\r\n")
+            transport.write(self._body.last_words(error_event(error, ending)))
         elif self._body.open_ended:
             # a mere close would look like the end of the answer
             if (sock := transport.get_extra_info("socket")) is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             transport.abort()
         self._finish("upstream_broken")
-
-    def _error_event(self, reason: str) -> bytes:
-        error = UpstreamError(f"The server of {self._live.model} broke the answer: {reason}.")
-        begun = b"" if self._between_events() else b"\n\n"
-        return begun + b"event: error\ndata: %b\n\n" % json.dumps(error.as_json()).encode()
-
-    def _between_events(self) -> bool:
-        """The last that the client got was a whole event."""
-        ending = b"".join(self._reads)
-        if self._head is not None and self._head.chunked:
-            ending = ending.removesuffix(b"\r\n")
-        return ending.endswith(_EVENT_END)
 
     def _finish(self, outcome: str) -> None:
         self._upstream = None

@@ -8,9 +8,9 @@ import re
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from core.answer_head import HOP_BY_HOP, connection_tokens
 from core.errors import BadRequest, UpstreamError
 from core.exchange import Client, Exchange, InFlight
-from core.framing import HOP_BY_HOP, connection_tokens
 from core.upstream import UpstreamPool
 
 DROPPED = HOP_BY_HOP | {b"host", b"content-length", b"expect"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import TypeGuard
 
 REACH = 16 * 1024
 """How many bytes at the end of an answer are looked at."""
@@ -25,7 +26,7 @@ _decode = json.JSONDecoder().raw_decode
 def without_borders(data: bytes) -> bytes:
     """A piece of a chunked body without the lines between its chunks.
 
-    JSON and event streams cannot hold such a line themselves: a line end inside a string is escaped.
+    JSON and event streams hold no such line themselves: in a string a line end is escaped.
     """
     return _CHUNK_BORDER.sub(b"", data)
 
@@ -39,7 +40,8 @@ def read_usage(opening: bytes, ending: bytes) -> dict[str, float]:
             if name in _COUNTS and _is_number(value):
                 found[_COUNTS[name]] = value
         for details in (usage.get("prompt_tokens_details"), usage.get("input_tokens_details")):
-            if isinstance(details, dict) and _is_number(cached := details.get("cached_tokens")):
+            cached: object = details.get("cached_tokens") if isinstance(details, dict) else None
+            if _is_number(cached):
                 found["cached_tokens"] = cached
     timings = _last_object(ending, b'"timings"')
     if timings is not None:
@@ -51,9 +53,9 @@ def read_usage(opening: bytes, ending: bytes) -> dict[str, float]:
     return found
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     """A count or a time: not negative, finite, no bool."""
-    return type(value) in (int, float) and 0 <= value < 1e15  # type: ignore[operator]
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
 
 
 def _last_object(data: bytes, key: bytes) -> dict[str, object] | None:
