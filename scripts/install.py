@@ -107,8 +107,8 @@ def install(lock_file: Path) -> None:
     if demo_missing:
         print(
             say(
-                f"The demo models will not start here: {DEMO_PACKAGES} could not be installed.",
-                f"演示模型在这台电脑上无法启动:{DEMO_PACKAGES} 安装失败。",
+                f"The demo models will not start here: their packages failed to install ({LOG}).",
+                f"演示模型在这台电脑上无法启动:所需软件包安装失败({LOG})。",
             ),
             flush=True,
         )
