@@ -95,9 +95,9 @@ class Nvml:
         return self._wait
 
     def _shut_down(self) -> None:
-        import pynvml
-
         if self._up:
+            import pynvml
+
             self._up = False
             with suppress(pynvml.NVMLError):
                 pynvml.nvmlShutdown()
@@ -163,7 +163,6 @@ class NvidiaGPU(DevicePlugin):
             ):
                 session().failed()
             raise OSError(f"NVIDIA driver: {error}") from error
-        session().worked()
         return memory.total // MB, memory.free // MB, memory.used // MB
 
     def get_metrics(self) -> dict[str, float]:
