@@ -268,7 +268,7 @@ async def _send(response: web.StreamResponse, events: AsyncIterator[str]) -> Non
     try:
         while True:
             if upcoming is None:
-                upcoming = asyncio.ensure_future(anext(iterator))  # type: ignore[arg-type]  # noqa: TID251
+                upcoming = asyncio.ensure_future(anext(iterator))  # noqa: TID251
             done, _ = await asyncio.wait({upcoming}, timeout=KEEP_ALIVE)
             if not done:
                 await response.write(b": still here\n\n")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -17,6 +18,7 @@ BODY_LIMIT = 64 * 1024 * 1024
 """Bytes; images and long contexts fit, a mistake does not fill the memory."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Expect = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse | None]]
 
 
 def build_app(access: Access, gateway: Gateway, routes: Iterable[web.RouteDef]) -> web.Application:
@@ -29,7 +31,7 @@ def build_app(access: Access, gateway: Gateway, routes: Iterable[web.RouteDef]) 
     return app
 
 
-def _guard(access: Access) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def _guard(access: Access) -> Any:
     """Access rules before anything else; errors become answers here and nowhere else."""
 
     @web.middleware
@@ -59,9 +61,7 @@ def _guard(access: Access) -> Callable[[web.Request, Handler], Awaitable[web.Str
     return guard
 
 
-def _expect_handler(
-    access: Access,
-) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
+def _expect_handler(access: Access) -> Expect:
     """Apply the access rules and the size limit before a client is told to send its body."""
 
     async def expect(request: web.Request) -> web.StreamResponse | None:

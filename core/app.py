@@ -25,7 +25,7 @@ from core.config.store import ConfigStore
 from core.devices import Devices
 from core.domain import DeviceReading, Model, Variant
 from core.errors import ModelFailed
-from core.events import Bus, ConfigChanged, Event, PluginReloaded
+from core.events import Bus, ConfigChanged, PluginReloaded
 from core.gateway import Gateway
 from core.instance import HOST, Surroundings
 from core.launchers.leftovers import sweep
@@ -85,7 +85,7 @@ class App:
             engine_dir=program.engine_plugin_dir,
             kinds=("interfaces", "engines"),
         )
-        self.devices = Devices(program.device_plugin_dir, self._publish)
+        self.devices = Devices(program.device_plugin_dir, self.bus)
         self.controller = ModelController(
             config,
             Parts(
@@ -96,6 +96,8 @@ class App:
                 publish=self.bus.publish,
             ),
         )
+        # The controller first, so that whoever watches finds its books in order.
+        self.bus.listen(self.controller.changed)
         self.access = Access(program.allowed_hosts, program.cors_origins)
         self.gateway = Gateway(
             self.catalog, self.controller, self.plugins, self.access, self.bus.publish
@@ -108,6 +110,7 @@ class App:
         """Serve until `quit` is set; then stop everything in order."""
         bridge = Bridge(asyncio.get_running_loop())
         self.plugins.load_all_plugins()
+        self.gateway.plugins_changed()
         self._log_plugins(self.plugins.get_plugin_status())
         runner = web.AppRunner(
             self._web_app(),
@@ -193,8 +196,10 @@ class App:
         say(f"  log        {self.options.log_file}")
         try:
             async with asyncio.timeout(FIRST_READING):
-                while self.devices.readings is None:
-                    await self.devices.first_round()
+                with self.bus.subscribe() as events:
+                    async for _ in events:
+                        if self.devices.readings is not None:
+                            break
         except TimeoutError:
             say("  devices    not read yet")
         else:
@@ -227,13 +232,8 @@ class App:
             launcher=self.launcher,
             output=self.output(model.name),
             connect=lambda host, port: UpstreamPool(loop, host, port),
-            publish=self._publish,
+            publish=self.bus.publish,
         )
-
-    def _publish(self, event: Event) -> None:
-        """The controller first, so that whoever watches finds its books in order."""
-        self.controller.changed(event)
-        self.bus.publish(event)
 
     # ---- plugins and config while it runs ------------------------------------------------------
 
@@ -259,10 +259,11 @@ class App:
     def reload_plugins(self) -> None:
         """Read the plugin folders again; what is broken leaves the old plugin working."""
         result = self.plugins.reload_plugins()
+        self.gateway.plugins_changed()
         self.devices.reload()
         if result.changed:
             self._log_plugins(self.plugins.get_plugin_status())
-        self._publish(PluginReloaded(tuple(result.loaded), tuple(result.failed)))
+        self.bus.publish(PluginReloaded(tuple(result.loaded), tuple(result.failed)))
 
     def reload_config(self) -> None:
         """Read the config file again; a broken one changes nothing."""
@@ -270,9 +271,9 @@ class App:
         problems = tuple(str(problem) for problem in self.store.problems)
         for problem in problems:
             log.error("config not applied: %s", problem)
-        if change is not None and not change.empty:
+        if change:
             self._apply(change)
-        self._publish(ConfigChanged(change.names if change else (), problems))
+        self.bus.publish(ConfigChanged(change.models if change else (), problems))
 
     def _apply(self, change: Change) -> None:
         config = self.store.current

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+
+from core.commands import COMMANDS, show_json
 
 HOME = Path(__file__).resolve().parent.parent
 
@@ -18,7 +19,7 @@ class DefaultGroup(click.Group):
     """A group whose `serve` may be left out: `main.py --port 9000`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        known = {*self.commands, "--help", "--version"}
+        known = {*self.commands, "-h", "--help", "--version"}
         if not args or (args[0] not in known and args[0].startswith("-")):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
@@ -109,4 +110,60 @@ def complain(text: str) -> None:
         click.echo(text, err=True)
 
 
-Command = Callable[..., Any]
+@cli.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+def check(file: Path | None, as_json: bool) -> int:
+    """Print every problem of a config file with its place in it."""
+    from core.config.store import find_config, read_config
+    from core.errors import ConfigError
+
+    try:
+        path = find_config(file, os.environ, HOME)
+        loaded = read_config(path, os.environ)
+    except ConfigError as error:
+        raise click.ClickException(error.message) from error
+    if as_json:
+        show_json(
+            {
+                "config": str(path),
+                "problems": [str(p) for p in loaded.problems],
+                "warnings": [str(p) for p in loaded.warnings],
+            }
+        )
+    else:
+        for problem in loaded.problems:
+            click.echo(f"error    {problem}")
+        for warning in loaded.warnings:
+            click.echo(f"warning  {warning}")
+        models = len(loaded.config.models) if loaded.config else 0
+        verdict = "not valid" if loaded.problems else f"valid, {models} models"
+        click.echo(f"{path}: {verdict}")
+    return 1 if loaded.problems else 0
+
+
+@cli.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", required=False, type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace NEW if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+def migrate(old: Path, new: Path | None, force: bool, as_json: bool) -> int:
+    """Read a config of an older version and write it in today's form."""
+    from core.config.migrate import migrate_file
+    from core.errors import ConfigError
+
+    try:
+        written, done = migrate_file(old, new, force=force)
+    except (ConfigError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        show_json({"written": str(written), "notes": list(done.notes)})
+    else:
+        for note in done.notes:
+            click.echo(note)
+        click.echo(f"written: {written}")
+    return 0
+
+
+for command in COMMANDS:
+    cli.add_command(command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -93,8 +93,15 @@ class Bus:
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
+        self._first: list[Callable[[Event], None]] = []
+
+    def listen(self, function: Callable[[Event], None]) -> None:
+        """Call `function` at once with every event, before any subscriber learns of it."""
+        self._first.append(function)
 
     def publish(self, event: Event) -> None:
+        for function in self._first:
+            function(event)
         for subscription in self._subscriptions:
             subscription.put(event)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import msgspec
@@ -16,6 +17,7 @@ from core.access import Access, check_target
 from core.catalog import Catalog
 from core.domain import Model
 from core.errors import (
+    BadRequest,
     BodyTooLarge,
     EndpointNotSupported,
     InvalidJSON,
@@ -25,8 +27,9 @@ from core.errors import (
     NotFound,
 )
 from core.events import Event, RequestFinished
+from core.exchange import InFlight
 from core.model_controller import ModelController
-from core.proxy import Forwarded, InFlight, forward
+from core.proxy import DROPPED, forward
 from core.upstream import UpstreamPool
 
 log = logging.getLogger(__name__)
@@ -38,12 +41,16 @@ class Interface(Protocol):
     def validate_request(self, path: str, model_alias: str, /) -> tuple[bool, str]: ...
 
 
-class Endpoints(Protocol):
-    """What the interface plugins serve now."""
+class Plugins(Protocol):
+    """The interface plugins as they are now, by lower-case name."""
 
     @property
     def interfaces(self) -> Mapping[str, Interface]: ...
     def endpoints(self) -> Mapping[str, frozenset[str]]: ...
+
+
+_DECODED = DROPPED | {b"content-encoding"}
+"""aiohttp has decompressed the body: model servers cannot be expected to."""
 
 
 class _Named(msgspec.Struct):
@@ -61,30 +68,41 @@ class Gateway:
         self,
         catalog: Catalog,
         controller: ModelController,
-        plugins: Endpoints,
+        plugins: Plugins,
         access: Access,
         publish: Callable[[Event], None],
     ) -> None:
         self.in_flight: dict[int, InFlight] = {}
         """Requests that hold a lease now, by number."""
+        self._tasks: dict[int, asyncio.Task[Any] | None] = {}
         self._catalog = catalog
         self._controller = controller
         self._plugins = plugins
+        self._endpoints = plugins.endpoints()
         self._access = access
         self._publish = publish
         self._numbers = itertools.count(1)
 
+    def cancel(self, number: int) -> bool:
+        """Break a request in flight off, as if its client had left; False if it is over."""
+        task = self._tasks.get(number)
+        return task is not None and task.cancel()
+
+    def plugins_changed(self) -> None:
+        """Serve what the interface plugins name now."""
+        self._endpoints = self._plugins.endpoints()
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one model request. Raises LLMManagerError before the first byte of an answer."""
         check_target(request)
-        path = request.path[1:]
-        if path not in self._plugins.endpoints():
-            raise NotFound(f"there is nothing at {request.method} /{path}")
+        path = request.path
+        if path not in self._endpoints:
+            raise NotFound(f"there is nothing at {path}")
         if request.method != "POST":
-            raise MethodNotAllowed(f"/{path} takes POST")
+            raise MethodNotAllowed(f"{path} takes POST")
         body = await read_body(request)
         model = self._catalog.resolve(await model_name(request, body))
-        self._check_interface(model, path)
+        self._check_interface(model, path[1:])
         if model.upstream_model is not None:
             body = rename(body, model.upstream_model)
         async with self._controller.lease(model) as instance:
@@ -109,31 +127,46 @@ class Gateway:
         flight = InFlight(model.name, request.path, request.remote or "", time.monotonic())
         number = next(self._numbers)
         self.in_flight[number] = flight
-        cors = self._access.cors_headers(request) if "Origin" in request.headers else ()
-        extra = tuple((name.encode(), value.encode()) for name, value in cors)
-        answer: Forwarded | None = None
+        self._tasks[number] = asyncio.current_task()
+        headers = request.headers
+        cors = self._access.cors_headers(request) if "Origin" in headers else ()
         try:
-            answer = await forward(request, body, pool, flight=flight, extra_headers=extra)
-            return answer
+            return await forward(
+                request,
+                body,
+                pool,
+                flight,
+                extra_headers=tuple((name.encode(), value.encode()) for name, value in cors),
+                dropped=_DECODED if "Content-Encoding" in headers else DROPPED,
+            )
         finally:
-            del self.in_flight[number]
-            self._finished(flight, instance, answer)
+            del self.in_flight[number], self._tasks[number]
+            self._finished(flight, instance)
 
-    def _finished(self, flight: InFlight, instance: str, answer: Forwarded | None) -> None:
+    def _finished(self, flight: InFlight, instance: str) -> None:
         seconds = time.monotonic() - flight.started
-        status = answer.status if answer else flight.status
-        outcome = answer.outcome if answer else "client_closed"
-        log.info("%s %s %s %s in %.3f s", instance, flight.path, status, outcome, seconds)
-        usage = answer.usage if answer else {}
+        log.info(
+            "%s %s %s %s in %.3f s", instance, flight.path, flight.status, flight.outcome, seconds
+        )
         self._publish(
-            RequestFinished(flight.model, instance, flight.path, status, seconds, outcome, usage)
+            RequestFinished(
+                flight.model,
+                instance,
+                flight.path,
+                flight.status,
+                seconds,
+                flight.outcome,
+                flight.usage,
+            )
         )
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The whole body. Raises BodyTooLarge."""
+    """The whole body, decompressed. Raises BodyTooLarge, BadRequest."""
     try:
         return await request.read()
+    except (aiohttp.ClientPayloadError, aiohttp.http_exceptions.HttpProcessingError) as error:
+        raise BadRequest(f"the body cannot be read: {error}") from error
     except web.HTTPRequestEntityTooLarge as error:
         limit = request.client_max_size // (1 << 20)
         raise BodyTooLarge(f"the body is larger than {limit} MiB") from error

@@ -48,7 +48,7 @@ def listen(host: str, port: int) -> Listener:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        first = _bind(family, address[0] if host else "", port)
+        first = _bind(family, str(address[0]), port)
     except (OSError, OverflowError) as error:
         raise _explain(host, port, error) from error
     port = first.getsockname()[1]

@@ -32,7 +32,18 @@ from core.line import Line, Place
 from core.record import Record
 from core.scheduling.decide import decide
 from core.scheduling.idling import idle_releases
-from core.scheduling.world import Action, Grant, Hold, Reject, Release, Start, Waiting, Wake, World
+from core.scheduling.world import (
+    Action,
+    Demand,
+    Grant,
+    Hold,
+    Reject,
+    Release,
+    Start,
+    Waiting,
+    Wake,
+    World,
+)
 from core.states import COMING, FINAL, State
 from core.status import model_status
 
@@ -187,6 +198,11 @@ class ModelController:
             now=self.parts.clock(),
         )
 
+    def preview(self, model: Model) -> list[Action]:
+        """What a request for the model would set off now; nothing of it is done."""
+        now = self.parts.clock()
+        return decide(self._world((Demand(0, model.name, now),)))
+
     # ---- leases (the fast path) ----------------------------------------------------------------
 
     def grant_now(self, model: Model) -> Instance | None:
@@ -308,9 +324,8 @@ class ModelController:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._reconcile)
 
-    def world(self) -> World:
-        """What the scheduler sees now."""
-        demands = self.line.demands()
+    def _world(self, demands: tuple[Demand, ...]) -> World:
+        """What the scheduler sees now, with these demands in line."""
         names = {d.model for d in demands} | {i.model.name for i in self.fleet}
         return self.fleet.world(
             demands=demands,
@@ -329,7 +344,7 @@ class ModelController:
         if not busy and not len(self.fleet):
             self._held = frozenset()
             return
-        world = self.world()
+        world = self._world(self.line.demands())
         actions: list[Action] = [*decide(world), *idle_releases(world)]
         self._held = frozenset(a.instance for a in actions if isinstance(a, Hold))
         for action in actions:
