@@ -59,7 +59,7 @@ class Catalog:
         if len(name) > _LONGEST_NAME:
             return []
         lower = {known.lower(): known for known in self._by_name}
-        found = difflib.get_close_matches(name.lower(), lower, n=9, cutoff=0.5)
+        found = difflib.get_close_matches(name.lower(), lower, n=9)
         by_model: dict[str, str] = {}
         for match in found:
             known = lower[match]

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from json.decoder import scanstring
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 
@@ -53,7 +52,7 @@ def _members(text: str, start: int) -> Iterator[_Member]:
     decoder = json.JSONDecoder()
     at = _blank(text, start + 1)
     while text[at] == '"':
-        key, end = scanstring(text, at + 1)
+        key, end = decoder.raw_decode(text, at)
         value_at = _blank(text, _blank(text, end) + 1)
         _, value_end = decoder.raw_decode(text, value_at)
         yield _Member(key, at, value_at, value_end)
