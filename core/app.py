@@ -111,7 +111,6 @@ class App:
         bridge = Bridge(asyncio.get_running_loop())
         self.plugins.load_all_plugins()
         self.gateway.plugins_changed()
-        self._log_plugins(self.plugins.get_plugin_status())
         runner = web.AppRunner(
             self._web_app(),
             access_log=None,
@@ -245,12 +244,12 @@ class App:
         program = self.store.current.program
         self.watcher = Watcher(
             bridge,
-            plugin_dirs=(
+            plugin_folders=(
                 program.device_plugin_dir,
                 program.interface_plugin_dir,
                 program.engine_plugin_dir,
             ),
-            config_path=self.store.path,
+            config_file=self.store.path,
             on_plugins=self.reload_plugins,
             on_config=self.reload_config,
         )
@@ -261,8 +260,6 @@ class App:
         result = self.plugins.reload_plugins()
         self.gateway.plugins_changed()
         self.devices.reload()
-        if result.changed:
-            self._log_plugins(self.plugins.get_plugin_status())
         self.bus.publish(PluginReloaded(tuple(result.loaded), tuple(result.failed)))
 
     def reload_config(self) -> None:
@@ -284,9 +281,6 @@ class App:
         self.access.update(config.program.allowed_hosts, config.program.cors_origins)
         logging.getLogger().setLevel(config.program.log_level)
         self.controller.apply(config, change)
-
-    def _log_plugins(self, status: Mapping[str, Any]) -> None:
-        log.info("plugins: %s", status)
 
 
 def pick_port(model: Model, taken: set[int]) -> int:

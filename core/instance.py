@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -30,6 +30,17 @@ LAST_WORDS = 0.5
 """Seconds that the last output of a dead tree may take to arrive."""
 KILL_AGAIN = 5.0
 TAIL_LINES = 20
+
+
+async def port_answers(port: int) -> bool:
+    """Whether anybody accepts connections at the port of this machine."""
+    try:
+        async with asyncio.timeout(2.0):
+            _, writer = await asyncio.open_connection(HOST, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 class Interface(Protocol):
@@ -68,6 +79,7 @@ class Surroundings:
     connect: Callable[[str, int], Connections]
     publish: Callable[[Event], None]
     clock: Callable[[], float] = time.monotonic
+    port_answers: Callable[[int], Awaitable[bool]] = port_answers
 
 
 class _StopAsked(Exception):
@@ -268,7 +280,7 @@ class Instance:
         pause, good, probes = FIRST_PAUSE, 0, 0
         self._stage(f"waiting for port {self.port}")
         while good < GOOD_PROBES:
-            if await _port_answers(self.port):
+            if await self.around.port_answers(self.port):
                 stranger = await in_thread(process.owner_of_port, name=f"{self.id} port")
                 if stranger is None:
                     probes += 1
@@ -420,16 +432,6 @@ def _first(group: BaseExceptionGroup[Exception]) -> Exception:
         error = error.exceptions[0]
     assert isinstance(error, Exception)
     return error
-
-
-async def _port_answers(port: int) -> bool:
-    try:
-        async with asyncio.timeout(2.0):
-            _, writer = await asyncio.open_connection(HOST, port)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    return True
 
 
 def _exit_words(code: int) -> str:
