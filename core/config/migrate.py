@@ -108,13 +108,15 @@ class _Migration:
             else:
                 self._drop(child("$", key), raw, "it is no model")
         if self._outside:
-            program["script_dirs"] = [*program.get("script_dirs", []), *self._outside]
+            known = program.get("script_dirs")
+            program["script_dirs"] = [*(known if isinstance(known, list) else []), *self._outside]
             self._notes.append(
                 "Scripts outside the folder of the config file have to be allowed: "
                 f"{', '.join(self._outside)} now stands in program.script_dirs."
             )
         try:
             text = json.dumps(new, indent=2, ensure_ascii=False, default=str, skipkeys=True) + "\n"
+            text.encode()
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"{self._path} cannot be written as JSON: {error}.") from error
         rest = load(text, self._path.with_suffix(".json")).problems
@@ -194,7 +196,8 @@ class _Migration:
 
     def _guess_devices(self, path: str, new: Tree) -> None:
         memory = new.get("memory_mb")
-        if not new.get("required_devices"):
+        devices = new.get("required_devices")
+        if not devices or not isinstance(devices, list):
             sizes = memory if isinstance(memory, dict) else {}
             used = [name for name, size in sizes.items() if size]
             new["required_devices"] = used or ["cpu"]

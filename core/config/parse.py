@@ -25,6 +25,7 @@ def parse(text: str, suffix: str, report: Report) -> Tree | None:
     before = len(report.problems)
     is_yaml = suffix.lower() in {".yaml", ".yml"}
     try:
+        text.encode()  # half a character in it could never be written
         tree = _yaml(text, report) if is_yaml else _json(text, report)
     except RecursionError:
         report.problem("$", "the file is nested too deeply")

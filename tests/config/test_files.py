@@ -22,6 +22,7 @@ def files(platform: str = "linux", existing: set[str] | None = None) -> Files:
         ("scripts\\x.bat", "linux", "scripts/x.sh"),
         ("scripts/x.CMD", "darwin", "scripts/x.sh"),
         ("x.sh", "win32", "x.sh"),
+        ("a\\..\\.\\b.bat", "win32", "b.bat"),
         ("x", "linux", "x"),
         ("a/../b/./x.sh", "linux", "b/x.sh"),
         ("脚本/启动 模型.bat", "linux", "脚本/启动 模型.sh"),

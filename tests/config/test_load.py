@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.config.load import Loaded, load
-from tests.config.examples import PATH, SEED_TEXT, model, text, variant
+from tests.config.examples import PATH, SEED_TEXT, STEADY, model, text, variant
 
 ROOT = Path(__file__).parents[2]
 SEED_MODEL = "Qwen3-Coder-30B-A3B-Instruct-UD-64K"
@@ -123,12 +123,10 @@ def test_an_empty_config_is_doubted() -> None:
 
 
 def test_a_missing_script_is_a_warning() -> None:
-    seen: list[str] = []
-    loaded = load(text(), PATH, platform="linux", exists=lambda file: bool(seen.append(file)))
+    loaded = load(text(), PATH, platform="linux", exists=lambda file: not file.endswith(".sh"))
     assert loaded.config is not None
     assert [warning.path for warning in loaded.warnings] == ["$.chat.CPU.bat_path"]
     assert str(PATH.parent / "scripts/chat.sh") in loaded.warnings[0].message
-    assert str(PATH.parent / "scripts/chat.sh") in seen
 
 
 def test_folders_for_scripts_count_even_when_the_program_section_is_wrong() -> None:
@@ -266,19 +264,19 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(STEADY, max_examples=150)
 @given(st.dictionaries(KEYS, VALUES, max_size=4) | VALUES, st.sampled_from(["linux", "win32"]))
 def test_any_json_is_answered(document: object, platform: str) -> None:
     whole(load(json.dumps(document), PATH, platform=platform))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(STEADY, max_examples=150)
 @given(st.sampled_from([where for where, _, _ in FAULTS]), VALUES)
 def test_any_value_at_any_place_is_answered(where: tuple[str, ...], value: object) -> None:
     whole(load(broken(where, value), PATH))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(STEADY, max_examples=100)
 @given(st.text(), st.sampled_from([".json", ".yaml"]))
 def test_any_text_is_answered(written: str, suffix: str) -> None:
     whole(load(written, PATH.with_suffix(suffix)))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.config.load import load
 from core.config.migrate import Migrated, device_name, migrate, migrate_file
 from core.errors import ConfigError
-from tests.config.examples import PATH, SEED_TEXT, model, text
+from tests.config.examples import PATH, SEED_TEXT, STEADY, model, text
 
 PROGRAM_01 = {
     "openai_host": "127.0.0.1",
@@ -221,7 +221,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(STEADY, max_examples=150)
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
 def test_any_document_is_migrated_or_refused(document: object) -> None:
     try:

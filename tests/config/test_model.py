@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from tests.config.examples import model, variant
 
 def read(raw: object, key: str = "m", existing: bool = True) -> tuple[Model | None, Report]:
     report = Report()
-    files = Files("/srv", "linux", lambda _: existing)
+    files = Files(os.path.abspath("/srv"), "linux", lambda _: existing)
     return read_model(key, raw, 3600.0, files, report), report
 
 

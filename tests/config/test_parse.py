@@ -35,6 +35,7 @@ def test_a_tree_comes_out(suffix: str) -> None:
         ('{"a": NaN}', ["NaN"]),
         ('{"a": ' + "9" * 5000 + "}", ["a value cannot be read"]),
         ("[" * 100_000, ["nested too deeply"]),
+        ('{"a": "\ud800"}', ["surrogates not allowed"]),
         ("[1]", ["expected an object of models, found a list"]),
         ("null", ["found null"]),
         ('{"a": 1, "b": {"c": 1, "c": 2}}', ["$.b.c: this key stands here more than once"]),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from core.domain import Program
 
 def read(raw: object, **env: str) -> tuple[Program | None, Report]:
     report = Report()
-    return read_program(raw, env, Files("/srv", "linux", None), report), report
+    return read_program(raw, env, Files(os.path.abspath("/srv"), "linux", None), report), report
 
 
 def program(raw: object, **env: str) -> Program:
