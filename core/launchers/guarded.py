@@ -195,6 +195,8 @@ class _Watch:
     def _end_the_rest(self) -> None:
         try:
             leftovers.sweep_instance(self._mark)
+        except OSError as error:
+            log.error("cannot look for what is left of pid %s: %s", self._script, error)
         finally:
             Bridge(self._loop).call(self._settle)
 

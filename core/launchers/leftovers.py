@@ -50,7 +50,7 @@ def start_time(pid: int) -> int | None:
         try:
             with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
                 fields = file.read().rpartition(")")[2].split()
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
             return None
         return None if fields[0] in "ZX" else int(fields[19])
     try:

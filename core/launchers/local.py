@@ -18,10 +18,11 @@ class LocalLauncher:
 
     def start(self, spec: LaunchSpec, *, instance_id: str, host: str, port: int) -> Process:
         """See `Launcher.start`; to be called in the running loop."""
-        env = {**os.environ, **spec.env, MARK: mark(instance_id)}
+        env = {**os.environ, **spec.env}
         if not spec.folder.is_dir():
             raise OSError(f"the folder {spec.folder} does not exist")
         if sys.platform == "win32":
+            env[MARK] = mark(instance_id)
             try:
                 from core.launchers import job_object
             except ImportError as error:
@@ -32,6 +33,7 @@ class LocalLauncher:
 
         command = runnable(spec.argv, spec.folder, env)
         try:
+            env[MARK] = mark(instance_id)
             return guarded.start(command, spec.folder, env, host=host, port=port)
         except OSError as error:
             reason = error.strerror or str(error)
@@ -48,7 +50,7 @@ def runnable(argv: tuple[str, ...], folder: Path, env: Mapping[str, str]) -> lis
         if not shutil.which(program, path=env.get("PATH")):
             raise OSError(f"the program {program} is not on the PATH")
         return list(argv)
-    path = folder / program
+    path = folder.absolute() / program
     if path.is_dir():
         raise OSError(f"{path} is a folder, not a script")
     if not path.exists():
