@@ -499,7 +499,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     have_kids(int(modes.get("kids") or 0), modes)
     if "ignore_term" not in modes:
-        signal.signal(signal.SIGTERM, lambda *_: (print("stopping", flush=True), os._exit(0)))
+        signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b"stopping\n"), os._exit(0)))
     server = Server(modes)
     for data in startup_lines(modes):
         sys.stdout.buffer.write(data)
