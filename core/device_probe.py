@@ -132,7 +132,7 @@ def _take_over_stdio() -> tuple[queue.SimpleQueue[bytes | None], Callable[[dict[
         for line in source:
             commands.put(line)
         commands.put(None)
-        threading.Timer(LAST_WORDS, os._exit, (0,)).start()  # also out of a hung plugin
+        threading.Timer(LAST_WORDS, _end_at_once).start()  # also out of a hung plugin
 
     def say(message: dict[str, Any]) -> None:
         try:
@@ -143,6 +143,13 @@ def _take_over_stdio() -> tuple[queue.SimpleQueue[bytes | None], Callable[[dict[
 
     threading.Thread(target=listen, name="commands", daemon=True).start()
     return commands, say
+
+
+def _end_at_once() -> None:
+    """Leave nothing that a plugin started: it may wait for a vendor's tool that hangs."""
+    if sys.platform != "win32" and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)
 
 
 def _alarm(seconds: int) -> None:

@@ -145,7 +145,7 @@ def reason_of(error: BaseException, path: Path) -> str:
                 f"needs the Python package '{package}', which is not installed: "
                 f'"{sys.executable}" -m pip install {package}'
             )
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.filename == str(path):
         return f"line {error.lineno}: {error.msg}"
     said = " ".join(str(error).split())[:300]
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
