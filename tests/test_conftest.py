@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# A whole pytest starts inside, with workers of its own.
+pytestmark = pytest.mark.timeout(120)
+
 SKIPS = "import pytest\ndef test_fine(): pass\ndef test_screen(): pytest.skip('no screen here')\n"
 
 
