@@ -24,7 +24,7 @@ def discover() -> list[FakeDevice]:
 def _described() -> dict[str, dict[str, Any]]:
     devices = json.loads(Path(os.environ["FAKE_DEVICES_JSON"]).read_text(encoding="utf-8"))
     return {
-        name: {"total": value} if isinstance(value, int) else value
+        name.lower(): {"total": value} if isinstance(value, int) else value
         for name, value in devices.items()
     }
 
