@@ -14,25 +14,33 @@ if "%~1"=="" cd /d "%~dp0"
 
 rem Asked by running it: the "python" of a fresh Windows only points to the Store.
 set "CHECK=import sys; sys.exit(sys.version_info < (3, 11))"
-set "PYTHON="
 if defined LLM_MANAGER_PYTHON goto python_is_named
-py -3 -c "%CHECK%" >nul 2>nul && set "PYTHON=py -3"
-if not defined PYTHON python -c "%CHECK%" >nul 2>nul && set "PYTHON=python"
-if defined PYTHON goto install
-"%~dp0.venv\Scripts\python.exe" -c "%CHECK%" >nul 2>nul && set PYTHON="%~dp0.venv\Scripts\python.exe"
-if defined PYTHON goto install
+
+set "PYTHON=py -3"
+%PYTHON% -c "%CHECK%" >nul 2>nul
+if %errorlevel%==0 goto install
+
+set "PYTHON=python"
+%PYTHON% -c "%CHECK%" >nul 2>nul
+if %errorlevel%==0 goto install
+
+set PYTHON="%~dp0.venv\Scripts\python.exe"
+%PYTHON% -c "%CHECK%" >nul 2>nul
+if %errorlevel%==0 goto install
 goto no_python
 
 :python_is_named
-"%LLM_MANAGER_PYTHON%" -c "%CHECK%" >nul 2>nul && set PYTHON="%LLM_MANAGER_PYTHON%"
-if not defined PYTHON goto no_python
+set PYTHON="%LLM_MANAGER_PYTHON%"
+rem From here on the Python in .venv counts.
+set "LLM_MANAGER_PYTHON="
+%PYTHON% -c "%CHECK%" >nul 2>nul
+if not %errorlevel%==0 goto no_python
 
 :install
-rem It names the Python below .venv; from here on .venv counts.
-set "LLM_MANAGER_PYTHON="
 set "TESTS="
 if "%~1"=="test" set "TESTS=--tests"
-%PYTHON% "%~dp0scripts\install.py" %TESTS% || goto failed
+%PYTHON% "%~dp0scripts\install.py" %TESTS%
+if not %errorlevel%==0 goto failed
 
 if "%~1"=="" goto double_click
 if "%~1"=="test" goto test

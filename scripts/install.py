@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -37,6 +38,9 @@ class InstallError(Exception):
 
 
 def main() -> int:
+    for stream in (sys.stdout, sys.stderr):  # piped on Windows, they know only some letters
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
     lock_file = TESTS if "--tests" in sys.argv[1:] else DEMO
     try:
         if not is_ready(lock_file):

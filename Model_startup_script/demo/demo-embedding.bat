@@ -12,6 +12,8 @@ if not exist "%PYTHON%" set "PYTHON=python"
 if defined LLM_MANAGER_PYTHON set "PYTHON=%LLM_MANAGER_PYTHON%"
 set "MODEL=..\..\.cache\demo\embedding.gguf"
 
-"%PYTHON%" make_model.py embedding "%MODEL%" || exit /b
+"%PYTHON%" make_model.py embedding "%MODEL%"
+if not %errorlevel%==0 exit /b %errorlevel%
+
 "%PYTHON%" demo_server.py --host %LLM_HOST% --port %LLM_PORT% ^
     --model "%MODEL%" --alias demo-embedding --embedding

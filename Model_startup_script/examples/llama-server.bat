@@ -6,8 +6,12 @@ chcp 65001 >nul
 set "SERVER=C:\path\to\llama-server.exe"
 set "MODEL=C:\path\to\model.gguf"
 
-for %%F in ("%SERVER%" "%MODEL%") do if not exist %%F (
-    echo Edit "%~nx0": there is no file %%F.
+if not exist "%SERVER%" (
+    echo Edit "%~nx0": there is no file "%SERVER%".
+    exit /b 1
+)
+if not exist "%MODEL%" (
+    echo Edit "%~nx0": there is no file "%MODEL%".
     exit /b 1
 )
 

@@ -6,8 +6,9 @@ chcp 65001 >nul
 set "VLLM=/path/to/venv/bin/vllm"
 set "MODEL=/path/to/model-folder"
 
-for %%F in ("%VLLM%" "%MODEL%") do wsl.exe --exec test -e %%F || (
-    echo Edit "%~nx0": there is no %%F in WSL.
+wsl.exe --exec test -x "%VLLM%" -a -d "%MODEL%"
+if not %errorlevel%==0 (
+    echo Edit "%~nx0": WSL has no program "%VLLM%" or no folder "%MODEL%".
     exit /b 1
 )
 
