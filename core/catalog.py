@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import heapq
 import string
 
 from core.config.problem import quote
@@ -59,9 +60,16 @@ class Catalog:
         if len(name) > _LONGEST_NAME:
             return []
         lower = {known.lower(): known for known in self._by_name}
-        found = difflib.get_close_matches(name.lower(), lower, n=9)
+        pairs = _pairs(name.lower())
+        likely = heapq.nlargest(20, lower, key=lambda known: len(pairs & _pairs(known)))
+        found = difflib.get_close_matches(name.lower(), likely, n=9)
         by_model: dict[str, str] = {}
         for match in found:
             known = lower[match]
             by_model.setdefault(self._by_name[known].name, known)
         return list(by_model.values())[:3]
+
+
+def _pairs(name: str) -> set[str]:
+    """Neighbouring letters: names that share few of them need no closer look, which is slow."""
+    return {name[at : at + 2] for at in range(len(name) - 1)}
