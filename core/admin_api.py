@@ -45,6 +45,8 @@ class Facts:
     started_at: float
     log_file: Path
     reachable_from_network: bool
+    tray: Callable[[], str] = lambda: "off"
+    """`on`, or `off (reason)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ class AdminApi:
                 "config_warnings": [str(p) for p in self._s.store.warnings],
                 "log_file": str(facts.log_file),
                 "reachable_from_network": facts.reachable_from_network,
+                "tray": facts.tray(),
                 "models": len(self._s.controller.config.models),
             }
         )

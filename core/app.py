@@ -18,6 +18,7 @@ from aiohttp import web
 from core.access import Access
 from core.admin_api import AdminApi, Facts, Sources
 from core.api_server import build_app
+from core.autostart import autostart
 from core.bridge import Bridge, in_thread
 from core.catalog import Catalog
 from core.config.diff import Change
@@ -36,12 +37,15 @@ from core.model_controller import ModelController, Parts
 from core.output import ModelOutput
 from core.plugin_system import PluginManager
 from core.signals import Signals
+from core.tray import Sources as TraySources
+from core.tray import Tray
 from core.upstream import UpstreamPool
 from core.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
 VERSION = "2.0.0"
+MAIN = Path(__file__).resolve().parent.parent / "main.py"
 GRACE = 30.0
 """Seconds that all models together get to end when the program ends."""
 LAST_ANSWERS = 2.0
@@ -103,12 +107,15 @@ class App:
             self.catalog, self.controller, self.plugins, self.access, self.bus.publish
         )
         self.watcher: Watcher | None = None
+        self.tray: Tray | None = None
 
     # ---- start and end -------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Serve until `quit` is set; then stop everything in order."""
         bridge = Bridge(asyncio.get_running_loop())
+        if not self.options.headless:
+            self.tray = Tray(bridge, self._tray_sources())
         self.plugins.load_all_plugins()
         self.gateway.plugins_changed()
         runner = web.AppRunner(
@@ -130,6 +137,8 @@ class App:
             controller_task = tasks.create_task(self.controller.run(tasks), name="controller")
             self._watch(bridge)
             tasks.create_task(self._greet(), name="greeting")
+            if self.tray is not None:
+                tasks.create_task(self.tray.run(), name="tray")
             self.controller.auto_start()
             gc.collect()
             gc.freeze()  # what lives now lives to the end: spare the collector the walk
@@ -148,6 +157,7 @@ class App:
             started_at=time.time(),
             log_file=self.options.log_file,
             reachable_from_network=self.listener.reachable_from_network,
+            tray=lambda: self.tray.state if self.tray else "off (headless)",
         )
         sources = Sources(
             facts=facts,
@@ -162,6 +172,18 @@ class App:
         )
         log.info("config %s, host %s, port %s", self.store.path, program.host, self.listener.port)
         return build_app(self.access, self.gateway, AdminApi(sources).routes())
+
+    def _tray_sources(self) -> TraySources:
+        return TraySources(
+            controller=self.controller,
+            bus=self.bus,
+            readings=lambda: self.devices.readings,
+            problems=lambda: self.store.problems,
+            address=self.listener.address,
+            logs=self.options.logs,
+            quit=self._asked_to_end,
+            autostart=autostart(MAIN, sys.argv[1:]),
+        )
 
     def _asked_to_end(self) -> None:
         """A signal: the first one asks, the next one does not wait for anything any longer."""
@@ -184,6 +206,8 @@ class App:
             await in_thread(self.watcher.stop, name="watcher stop")
         await self.controller.shutdown(GRACE)
         await runner.cleanup()
+        if self.tray is not None:
+            await self.tray.stop()
         log.info("ended")
 
     async def _greet(self) -> None:

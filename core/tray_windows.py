@@ -1,0 +1,71 @@
+"""The icon on Windows: the menu is made at the moment of the click, in the window's own thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+POST = 0x0400 + 77
+"""A window message of our own (pystray's are WM_USER + 10 and 11): run what was posted."""
+WM_RBUTTONUP = 0x0205
+TRIES, PAUSE = 30, 2.0
+"""After a logon the taskbar may come later than we do."""
+
+
+def icon_class(base: Any, report: Callable[[str], None]) -> Any:
+    """`base`, with `post` and `appear`, and a menu that is never destroyed while it is open."""
+    from pystray._util import win32
+
+    class Icon(base):  # type: ignore[misc]
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            self._posted: deque[Callable[[], None]] = deque()
+            self._menu_open = False
+            self._message_handlers[POST] = self._run_posted
+
+        def appear(self) -> None:
+            """In pystray's set-up thread: the message loop runs already."""
+            for _ in range(TRIES):
+                try:
+                    self.visible = True
+                except OSError as error:
+                    reason = f"off (no taskbar: {error})"
+                    report(reason)
+                    threading.Event().wait(PAUSE)
+                else:
+                    report("on")
+                    break
+
+        def post(self, function: Callable[[], None]) -> None:
+            self._posted.append(function)
+            if self._hwnd is not None:
+                win32.PostMessage(self._hwnd, POST, 0, 0)
+
+        def _run_posted(self, _w: int, _l: int) -> None:
+            while self._posted:
+                try:
+                    self._posted.popleft()()
+                except Exception:  # Explorer may be gone for a moment
+                    log.debug("the tray icon could not be changed", exc_info=True)
+
+        def _update_menu(self) -> None:
+            if not self._menu_open:
+                super()._update_menu()
+
+        def _on_notify(self, wparam: int, lparam: int) -> None:
+            if lparam != WM_RBUTTONUP or self._menu_open:
+                super()._on_notify(wparam, lparam)
+                return
+            self._update_menu()
+            self._menu_open = True
+            try:
+                super()._on_notify(wparam, lparam)
+            finally:
+                self._menu_open = False
+
+    return Icon
