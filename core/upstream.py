@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from core.errors import UpstreamError
+from core.errors import ServerUnreachable
 
 CONNECT_TIMEOUT = 30.0
 IDLE_LIMIT = 4.0
@@ -169,7 +169,7 @@ class UpstreamPool:
         return None
 
     async def connect(self) -> Upstream:
-        """A new connection. Raises UpstreamError where the server takes none."""
+        """A new connection. Raises ServerUnreachable where the server takes none."""
         if not self.closed:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -177,12 +177,12 @@ class UpstreamPool:
                         lambda: Upstream(self), self._host, self._port
                     )
             except OSError as error:
-                raise UpstreamError(
+                raise ServerUnreachable(
                     f"The server at {self._address} takes no connection: {error}"
                 ) from error
             if not upstream.transport.is_closing():
                 return upstream
-        raise UpstreamError("The server is being stopped.")
+        raise ServerUnreachable("The server is being stopped.")
 
     def give_back(self, upstream: Upstream) -> None:
         if self.closed or upstream.transport.is_closing():
