@@ -24,7 +24,8 @@ APP_SCHEMES = frozenset({"app", "file", "tauri", "vscode-webview", "capacitor"})
 """Origins of desktop programs; they may use the models, as with Ollama."""
 REMEMBERED = 512
 
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]/@\\\s?#]+)(?::(\d{1,5}))?")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]/@\\\s?#%]+)(?::(\d{1,5}))?")
+_LOCAL = re.compile(r"[^.\[].*\.(?:localhost|local)")
 
 
 def split_host(header: str | None) -> str | None:
@@ -41,13 +42,11 @@ def host_is_ours(name: str, own: frozenset[str]) -> bool:
     IP literals need no DNS; localhost and .local never leave the machine and its network; every
     other name must be declared.
     """
-    bracketed = name.startswith("[")
     try:
-        ipaddress.ip_address(name.strip("[]").partition("%")[0])
+        address = ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
     except ValueError:
-        local = name == "localhost" or name.endswith((".localhost", ".local"))
-        return not bracketed and (local or name in own)
-    return bracketed or ":" not in name
+        return name == "localhost" or name in own or _LOCAL.fullmatch(name) is not None
+    return name.startswith("[") == (address.version == 6)
 
 
 class Access:
@@ -119,28 +118,30 @@ class Access:
 def check_target(request: web.BaseRequest) -> None:
     """Refuse what could be read as one path here and as another by the server behind.
 
-    Raises BadRequest for an absolute-form target, dot segments (also encoded), backslashes, NUL.
+    Raises BadRequest for an absolute-form target, dot segments, slashes and backslashes (also
+    encoded), NUL, and whatever does not belong into a target.
     """
     raw = request.raw_path
-    if raw.isascii() and _PLAIN_TARGET.fullmatch(raw) and ".." not in raw:
+    if _PLAIN_TARGET.fullmatch(raw):
         return
-    path = raw.partition("?")[0].lower()
+    path = raw.partition("?")[0]
     if not path.startswith("/"):
         raise BadRequest("only paths are accepted as the target of a request")
-    decoded = path.replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\")
-    if "\\" in decoded or "%00" in path or any(s in (".", "..") for s in decoded.split("/")):
+    if not _VISIBLE.fullmatch(raw) or _AMBIGUOUS.search(path):
         raise BadRequest("the path of the request is ambiguous")
 
 
 _PLAIN_TARGET = re.compile(r"/[A-Za-z0-9_\-/]*")
+_VISIBLE = re.compile(r"[!\"$-\[\]-~]*")
+_AMBIGUOUS = re.compile(r"/(?:\.|%2e){1,2}(?:[/;]|%3b|$)|%2f|%5c|%00", re.IGNORECASE)
 
 
 def _is_local_program(origin: str) -> bool:
-    parts = urlsplit(origin)
-    if parts.scheme in APP_SCHEMES:
-        return True
     try:
+        parts = urlsplit(origin)
         name = parts.hostname or ""
     except ValueError:
         return False
+    if parts.scheme in APP_SCHEMES:
+        return True
     return parts.scheme in ("http", "https") and name in ("localhost", "127.0.0.1", "::1")
