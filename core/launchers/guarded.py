@@ -84,7 +84,7 @@ class GuardedProcess:
         port: int,
     ) -> None:
         self.pid = 0
-        """Of the script; 0 until the guardian has reported it."""
+        """Of the script; 0 until it is reported, which is before its first output."""
         self.host = host
         self.port = port
         self.output = output
@@ -94,6 +94,10 @@ class GuardedProcess:
 
     async def wait(self) -> int:
         await self._watch.ended.wait()
+        return self._watch.code
+
+    async def script_exit(self) -> int:
+        await self._watch.script_ended.wait()
         return self._watch.code
 
     def terminate(self) -> None:
@@ -126,6 +130,7 @@ class _Watch:
         mark: str,
     ) -> None:
         self.ended = asyncio.Event()
+        self.script_ended = asyncio.Event()
         self.code = -signal.SIGKILL
         self.handle: weakref.ref[GuardedProcess] | None = None
         self._loop = loop
@@ -179,6 +184,7 @@ class _Watch:
                     handle.pid = self._script
             case ["exit", code]:
                 self.code = int(code)
+                self.script_ended.set()
             case ["end"]:
                 self._tree_is_empty = True
 
@@ -202,4 +208,5 @@ class _Watch:
 
     def _settle(self) -> None:
         self._feed.finish()
+        self.script_ended.set()
         self.ended.set()

@@ -93,6 +93,7 @@ class Guardian:
 
     def spawn(self, command: list[str]) -> bool:
         """Start the script; False, with the reason in the output, if that is not possible."""
+        guardian = os.getpid()
         report, failed = os.pipe()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
@@ -103,10 +104,10 @@ class Guardian:
             self.tell("end")
             return False
         if not self.script:
-            become_script(command, failed, mask)
+            self.tell(f"pid {os.getpid()} {guardian}")  # known before the script can say anything
+            become_script(command, guardian, failed, mask)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(failed)
-        self.tell(f"pid {self.script} {os.getpid()}")
         reason = os.read(report, 4096)
         os.close(report)
         if reason:
@@ -202,13 +203,12 @@ def complain(command: list[str], reason: str) -> None:
         return  # nobody reads it any more
 
 
-def become_script(command: list[str], failed: int, mask: set[int]) -> None:
+def become_script(command: list[str], guardian: int, failed: int, mask: set[int]) -> None:
     """In the forked child: turn into the script; never returns.
 
     The signals that end it are still blocked: one sent before this point is not lost.
     """
     try:
-        guardian = os.getppid()
         os.setsid()
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # in case somebody kills the guardian
         if os.getppid() != guardian:

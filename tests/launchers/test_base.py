@@ -12,7 +12,6 @@ import pytest
 from core.domain import LaunchSpec
 from core.launchers.base import Launcher, Process
 from tests.fakes.launcher import FakeLauncher, FakeProcess
-from tests.fakes.waiting import until
 from tests.launchers.conftest import Trees
 
 
@@ -145,6 +144,6 @@ async def test_a_start_that_cannot_work_says_why_in_a_sentence(kit: Kit) -> None
 async def test_the_pid_is_known_once_there_is_output(kit: Kit) -> None:
     process = start(kit, "long")
     await greeted(process)
-    await until(lambda: process.pid)
+    assert process.pid > 0
     process.kill()
     await process.wait()

@@ -115,12 +115,13 @@ async def test_many_lives_leave_no_descriptor_no_thread_no_zombie(trees: Trees) 
         assert await process.wait() == 0
 
     await live()
+    gc.collect()
     before = os.listdir("/proc/self/fd") if sys.platform == "linux" else []
     for _ in range(10):
         await live()
     gc.collect()
     if sys.platform == "linux":
-        assert len(os.listdir("/proc/self/fd")) == len(before)
+        assert len(os.listdir("/proc/self/fd")) <= len(before)
     zombies = [p.pid for p in psutil.Process().children() if p.status() == psutil.STATUS_ZOMBIE]
     assert zombies == []
 
@@ -141,11 +142,11 @@ async def test_the_script_inherits_nothing_of_the_guardian(trees: Trees) -> None
     assert (await process.output.read(), await process.wait()) == (b"", -signal.SIGPIPE)
     if sys.platform == "linux":
         process = trees.start("ls /proc/self/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status\n")
-        words = (await process.output.read()).decode().split()
-        assert words[:4] == ["0", "1", "2", "3"]  # 3: the folder that `ls` reads
-        assert words[4] == "SigBlk:"
-        assert int(words[5], 16) == 0
-        assert int(words[7], 16) == 0
+        *numbers, _, blocked, _, ignored = (await process.output.read()).decode().split()
+        assert numbers == ["0", "1", "2", "3"]  # 3: the folder that `ls` reads
+        assert int(blocked, 16) == 0
+        python_ignores = (1 << signal.SIGPIPE - 1) | (1 << signal.SIGXFSZ - 1)
+        assert int(ignored, 16) & python_ignores == 0
 
 
 async def test_200_kb_without_a_newline_arrive_whole(trees: Trees, tmp_path: Path) -> None:

@@ -173,6 +173,20 @@ def test_orders_reach_every_member(start: Start, program: str) -> None:
     assert guarded.line() == "end"
 
 
+@SYSTEMS
+def test_who_was_a_member_once_stays_one(start: Start, tmp_path: Path, program: str) -> None:
+    """Its parents end when they are asked to; it does not, in a session of its own."""
+    script = write_script(tmp_path, "ignore_term", shape="setsid")
+    guarded = start(str(script), program=program)
+    guarded.pids()
+    guarded.until_it_says(b"listening")
+    guarded.order("term\n")
+    assert guarded.line() == "exit -15"
+    guarded.order("kill\n")
+    assert guarded.line() == "end"
+    guarded.printed()
+
+
 def test_a_daemon_that_ignores_the_question_is_found_and_killed(
     start: Start, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -127,7 +128,7 @@ def test_a_later_process_with_the_same_pid_is_not_ended(spawn: Spawn) -> None:
     pid = spawn(mark := foreign(start=1))
     start = leftovers.start_time(pid)
     assert start
-    leftovers._kill(leftovers.Marked(pid, start - 1, mark), 0.0)
+    leftovers._kill(leftovers.Marked(pid, start - 1, mark), time.monotonic() + 9)
     assert alive(pid)
 
 
