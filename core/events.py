@@ -94,6 +94,7 @@ class Bus:
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
         self._first: list[Callable[[Event], None]] = []
+        self._closed = False
 
     def listen(self, function: Callable[[Event], None]) -> None:
         """Call `function` at once with every event, before any subscriber learns of it."""
@@ -108,6 +109,8 @@ class Bus:
     @contextmanager
     def subscribe(self, limit: int = 256) -> Iterator[Subscription]:
         subscription = Subscription(limit)
+        if self._closed:
+            subscription.close()
         self._subscriptions.add(subscription)
         try:
             yield subscription
@@ -115,6 +118,7 @@ class Bus:
             self._subscriptions.discard(subscription)
 
     def close(self) -> None:
-        """End every reader: an open event stream must not delay quitting."""
+        """End every reader, also those to come: an open event stream must not delay quitting."""
+        self._closed = True
         for subscription in self._subscriptions:
             subscription.close()
