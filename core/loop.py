@@ -5,14 +5,71 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from typing import Any
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     """uvloop where it exists, else asyncio's own."""
     if sys.platform == "win32":
-        return asyncio.ProactorEventLoop
+        return lambda: asyncio.ProactorEventLoop(Proactor())
     try:
         import uvloop
     except ImportError:
         return asyncio.new_event_loop
     return uvloop.new_event_loop
+
+
+def accept_in_spite_of_resets(
+    accept: Callable[[], asyncio.Future[Any]],
+    is_open: Callable[[], bool],
+    outer: asyncio.Future[Any],
+) -> asyncio.Future[Any]:
+    """Settle `outer` with the first connection that is accepted while the listener is open.
+
+    A client that connects and resets fails the accept; asyncio would close the listener for good
+    (CPython gh-93821).
+    """
+    pending: list[asyncio.Future[Any]] = []
+
+    def arm() -> None:
+        try:
+            pending[:] = [accept()]
+        except OSError as error:
+            outer.set_exception(error)
+        else:
+            pending[0].add_done_callback(done)
+
+    def done(inner: asyncio.Future[Any]) -> None:
+        error = None if inner.cancelled() else inner.exception()
+        if outer.done():
+            if not inner.cancelled() and error is None:
+                inner.result()[0].close()
+        elif inner.cancelled():
+            outer.cancel()
+        elif isinstance(error, OSError) and is_open():
+            arm()
+        elif error is not None:
+            outer.set_exception(error)
+        else:
+            outer.set_result(inner.result())
+
+    def give_up(outer: asyncio.Future[Any]) -> None:
+        if outer.cancelled() and pending:
+            pending[0].cancel()
+
+    outer.add_done_callback(give_up)
+    arm()
+    return outer
+
+
+if sys.platform == "win32":
+
+    class Proactor(asyncio.IocpProactor):
+        """Goes on listening whatever a client does."""
+
+        def accept(self, listener: Any) -> asyncio.Future[Any]:
+            return accept_in_spite_of_resets(
+                lambda: super(Proactor, self).accept(listener),
+                lambda: listener.fileno() != -1,
+                asyncio.get_running_loop().create_future(),
+            )

@@ -12,7 +12,10 @@ NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
 
 class Signals:
-    """While entered, every signal that asks for the end calls `ask` in the loop's thread."""
+    """While entered, every signal that asks for the end calls `ask` in the loop's thread.
+
+    An ignored SIGHUP stays ignored: whoever started us with nohup wants us to outlive the terminal.
+    """
 
     def __init__(self, ask: Callable[[], None]) -> None:
         self._ask = ask
@@ -22,7 +25,7 @@ class Signals:
     def __enter__(self) -> Signals:
         for name in NAMES:
             number = getattr(signal, name, None)
-            if number is None:
+            if number is None or (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
                 continue
             if sys.platform == "win32":
                 self._before[number] = signal.signal(number, self._from_handler)
