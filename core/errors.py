@@ -112,6 +112,10 @@ class UpstreamError(LLMManagerError):
     code = "upstream_error"
 
 
+class ServerUnreachable(UpstreamError):
+    """The server takes no connection: nothing of the request has reached it."""
+
+
 class InsufficientMemory(LLMManagerError):
     status = 503
     code = "insufficient_memory"

@@ -28,6 +28,9 @@ from core.usage import OPENING, REACH, read_usage, without_borders
 HIGH = 256 * 1024
 """Bytes that a client has not taken yet above which the server is no longer read."""
 LAST_READS = 16
+STALE_WITHIN = 0.25
+"""Seconds in which a kept connection that the server had closed breaks; a server that worked on the
+request for longer has died of it, and a second try could kill the next one."""
 MAX_INTERIM = 16
 
 _NOTHING: frozenset[bytes] = frozenset()
@@ -91,7 +94,7 @@ class Exchange:
         "_patience",
         "_pool",
         "_reads",
-        "_repeatable",
+        "_repeatable_until",
         "_transport",
         "_upstream",
         "_wake",
@@ -119,7 +122,7 @@ class Exchange:
         self._opening = b""
         self._reads: deque[bytes] = deque(maxlen=LAST_READS)
         self._over = False
-        self._repeatable = False
+        self._repeatable_until = 0.0
         self._upstream: Upstream | None = None
         self._patience: asyncio.Timeout | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -136,7 +139,7 @@ class Exchange:
         Cancelled: the connection to the server is closed at once.
         """
         self._upstream = upstream
-        self._repeatable = repeatable
+        self._repeatable_until = self._pool.loop.time() + STALE_WITHIN if repeatable else 0.0
         self._over = self.stale = False
         self._wake = wake = self._pool.loop.create_future()
         upstream.send(head, body, self, self._read_head)
@@ -165,7 +168,7 @@ class Exchange:
 
     def _read_head(self, data: bytes) -> None:
         """The sink until the head of the answer is whole."""
-        self._repeatable = False
+        self._repeatable_until = 0.0
         if self._held:
             data = self._held + data
         try:
@@ -308,7 +311,7 @@ class Exchange:
     def connection_lost(self, reason: str, *, clean: bool) -> None:
         """The server's connection ended while the answer was not complete."""
         if self._head is None:
-            if self._repeatable and not self._pool.closed:
+            if self._pool.loop.time() < self._repeatable_until and not self._pool.closed:
                 self.stale = True
                 self._finish(self._live.outcome)
             else:

@@ -25,6 +25,8 @@ from core.errors import (
     MissingModel,
     ModelFailed,
     NotFound,
+    ServerUnreachable,
+    UpstreamError,
 )
 from core.events import Event, RequestFinished
 from core.exchange import InFlight
@@ -105,9 +107,19 @@ class Gateway:
         self._check_interface(model, path[1:])
         if model.upstream_model is not None:
             body = rename(body, model.upstream_model)
+        try:
+            return await self._deliver(request, body, model)
+        except ServerUnreachable:
+            return await self._deliver(request, body, model)  # by a fresh instance
+
+    async def _deliver(self, request: web.Request, body: bytes, model: Model) -> web.StreamResponse:
         async with self._controller.lease(model) as instance:
             assert isinstance(instance.connections, UpstreamPool)
-            return await self._forward(request, body, model, instance.id, instance.connections)
+            try:
+                return await self._forward(request, body, model, instance.id, instance.connections)
+            except UpstreamError:
+                instance.doubt()
+                raise
 
     def _check_interface(self, model: Model, path: str) -> None:
         interface = self._plugins.interfaces.get(model.interface.lower())

@@ -29,6 +29,7 @@ PATIENT_DRAIN = 600.0
 LAST_WORDS = 0.5
 """Seconds that the last output of a dead tree may take to arrive."""
 KILL_AGAIN = 5.0
+KNOCKS, KNOCK_PAUSE = 3, 0.2
 TAIL_LINES = 20
 
 
@@ -131,6 +132,7 @@ class Instance:
         self._reason = ""
         self._drain_seconds = model.stop_timeout
         self.ended = asyncio.Event()
+        self._doubt = asyncio.Event()
         self._wish = asyncio.Event()
         self._stop_wish = asyncio.Event()
         self._drained = asyncio.Event()
@@ -165,6 +167,10 @@ class Instance:
             self._goal = "serve"
             self._wish.set()
 
+    def doubt(self) -> None:
+        """A request could not be delivered: grant nothing more until somebody has looked."""
+        self._doubt.set()
+
     def acquire(self) -> None:
         """Count a lease. The caller gives it back with `release`, exactly once."""
         self.leases += 1
@@ -193,8 +199,8 @@ class Instance:
 
     @property
     def serving(self) -> bool:
-        """It may grant leases: ready, and nobody wishes anything else."""
-        return self.state is State.READY and self._goal == "serve"
+        """It may grant leases: ready, not in doubt, and nobody wishes anything else."""
+        return self.state is State.READY and self._goal == "serve" and not self._doubt.is_set()
 
     @property
     def planned_state(self) -> State:
@@ -227,6 +233,7 @@ class Instance:
 
     def _spawn(self) -> None:
         """Start the script. From here to `self.process` there is no await: it is owned at once."""
+        log.info("%s starting, variant %s, port %s", self.id, self.variant.name, self.port)
         self._note(f"starting {self.id}, variant {self.variant.name}, port {self.port}")
         try:
             spec = self.around.engine.launch_spec(self.model, self.variant, self.env)
@@ -251,6 +258,7 @@ class Instance:
             async with asyncio.TaskGroup() as life:
                 life.create_task(self._watch_exit(process), name=f"{self.id} exit")
                 life.create_task(self._watch_stop(), name=f"{self.id} stop")
+                life.create_task(self._watch_doubts(), name=f"{self.id} doubts")
                 await self._come_up(process)
                 while True:
                     await self._serve(process)
@@ -353,8 +361,24 @@ class Instance:
             log.warning("%s: %s answers are cut off", self.id, self.leases)
 
     async def _watch_exit(self, process: Process) -> None:
-        code = await process.wait()
+        """A script that ends well may leave its server behind; one that fails has failed."""
+        code = await process.script_exit()
+        if code == 0:
+            code = await process.wait()
         raise _Died(f"the server ended by itself ({_exit_words(code)})", exit_code=code)
+
+    async def _watch_doubts(self) -> None:
+        """Knock on the port when a request could not be delivered; nobody there means death."""
+        while True:
+            await self._doubt.wait()
+            for _ in range(KNOCKS):
+                if self.state is not State.READY or await self.around.port_answers(self.port):
+                    break
+                await asyncio.sleep(KNOCK_PAUSE)
+            else:
+                raise _Died(f"nobody answers at port {self.port} any longer")
+            self._doubt.clear()
+            self.around.publish(InstanceChanged(self.model.name, self.id, self.state))
 
     async def _watch_stop(self) -> None:
         """End at once where there is nothing to drain; READY and DRAINING see to it themselves."""

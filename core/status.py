@@ -21,7 +21,7 @@ def model_status(
     now: float,
 ) -> ModelStatus:
     """The status at `now`; `devices` is None where devices are not looked at."""
-    state, since = _state(instance, record, now)
+    state, since = _state(instance, record, waiting, now)
     idle = instance is not None and instance.serving and not instance.leases
     return ModelStatus(
         name=model.name,
@@ -47,9 +47,13 @@ def model_status(
     )
 
 
-def _state(instance: Instance | None, record: Record, now: float) -> tuple[State, float]:
+def _state(
+    instance: Instance | None, record: Record, waiting: int, now: float
+) -> tuple[State, float]:
     if instance is not None:
         return instance.planned_state, instance.since
+    if waiting:
+        return State.STARTING, now  # room is being made for it
     failure: Failure | None = record.failure
     if failure is not None:
         return State.FAILED, failure.at

@@ -25,6 +25,7 @@ class Life:
         self.model = model("m", variant(gpu=10), **{"stop_timeout": 5.0, **policy})
         self.house = House(self.model)
         around = self.house.surroundings(self.model)
+        self.answers = True
         self.changes: list[InstanceChanged] = []
         around = Surroundings(
             engine=around.engine,
@@ -33,10 +34,13 @@ class Life:
             output=around.output,
             connect=around.connect,
             publish=self.changes.append,  # type: ignore[arg-type]
-            port_answers=around.port_answers,
+            port_answers=self._answers,
         )
         self.around = around
         self.instance = Instance("m#1", self.model, self.model.variants[0], 10_000, {}, around)
+
+    async def _answers(self, port: int) -> bool:
+        return self.answers
 
     @property
     def process(self) -> FakeProcess:
@@ -124,6 +128,41 @@ async def test_exit_while_loading_tells_code_and_last_words() -> None:
         assert failure.exit_code == 3
         assert "exit code 3" in failure.reason
         assert "out of memory" in failure.log_tail
+
+
+async def test_a_script_that_fails_has_failed_whoever_lives_on() -> None:
+    async with life() as one:
+        one.house.interface.healthy = False
+        await until(lambda: one.house.launcher.processes)
+        one.process.leave_children(7)
+        await one.reaches(State.FAILED)
+        assert one.instance.failure is not None
+        assert one.instance.failure.exit_code == 7
+
+
+async def test_a_script_that_ends_well_may_leave_its_server_behind() -> None:
+    async with life() as one:
+        await until(lambda: one.house.launcher.processes)
+        one.process.leave_children(0)
+        await one.reaches(State.READY)
+
+
+async def test_doubt_is_settled_by_a_knock() -> None:
+    async with life() as one:
+        await one.reaches(State.READY)
+        one.instance.doubt()
+        assert not one.instance.serving
+        await until(lambda: one.instance.serving)
+
+
+async def test_a_server_that_nobody_reaches_any_longer_is_dead() -> None:
+    async with life() as one:
+        await one.reaches(State.READY)
+        one.answers = False
+        one.instance.doubt()
+        await one.reaches(State.FAILED)
+        assert one.instance.failure is not None
+        assert "nobody answers" in one.instance.failure.reason
 
 
 async def test_death_in_service_is_a_failure() -> None:

@@ -23,6 +23,9 @@ class Process(Protocol):
         """Return the script's exit code once no member of the tree is alive; may be awaited by
         several tasks. Minus N: ended by signal N."""
 
+    async def script_exit(self) -> int:
+        """Return the script's exit code as soon as it has ended, whoever of its tree lives on."""
+
     def terminate(self) -> None:
         """Ask every member of the tree to end. Returns at once; never raises."""
 

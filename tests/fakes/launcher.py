@@ -45,7 +45,9 @@ class FakeProcess:
         """How often `kill` was called."""
         self.exit_code: int | None = None
         """None while it lives."""
+        self.script_code = 0
         self._ended = asyncio.Event()
+        self._script_ended = asyncio.Event()
 
     # -- for the test ----------------------------------------------------------------------------
 
@@ -58,7 +60,14 @@ class FakeProcess:
         if self.exit_code is None:
             self.exit_code = code
             self.output.feed_eof()
+            self.leave_children(code)
             self._ended.set()
+
+    def leave_children(self, code: int = 0) -> None:
+        """The script itself ends, others of its tree live on."""
+        if not self._script_ended.is_set():
+            self.script_code = code
+            self._script_ended.set()
 
     @property
     def alive(self) -> bool:
@@ -70,6 +79,10 @@ class FakeProcess:
         await self._ended.wait()
         assert self.exit_code is not None
         return self.exit_code
+
+    async def script_exit(self) -> int:
+        await self._script_ended.wait()
+        return self.script_code
 
     def terminate(self) -> None:
         self.terminated += 1

@@ -1,0 +1,103 @@
+"""Starting twice, taken ports, bad configs; ending with answers on their way."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Start
+from tests.fakes.program import HOME, model, write_config
+from tests.fakes.waiting import until_sync
+
+
+def serve(*args: str) -> subprocess.CompletedProcess[str]:
+    """`main.py serve` that is expected to refuse."""
+    command = [sys.executable, str(HOME / "main.py"), "serve", "--headless", *args]
+    return subprocess.run(command, cwd=HOME, capture_output=True, text=True, timeout=18)
+
+
+def test_a_second_start_says_that_it_runs_already(start: Start, tmp_path: Path) -> None:
+    running = start({"a": model(tmp_path, "a")})
+    config, logs = str(running.config), str(tmp_path / "other")
+    second = serve("--config", config, "--logs", logs, "--port", str(running.port))
+    assert second.returncode != 0
+    assert f"already running at {running.url} (pid {running.process.pid})" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_a_taken_port_names_its_holder(tmp_path: Path) -> None:
+    config = write_config(tmp_path, {})
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = serve("--config", str(config), "--logs", str(tmp_path), "--port", port)
+    assert refused.returncode != 0
+    assert f"port {port} is taken by" in refused.stderr
+    assert "pid" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_bad_config_prints_every_problem(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text('{"program": {"prot": 1, "host": 3}, "m": {"mode": "Chat"}}')
+    refused = serve("--config", str(config), "--logs", str(tmp_path))
+    assert refused.returncode == 1
+    for word in ("prot", "port", "host", "$.m"):
+        assert word in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_end_is_quick_clean_and_leaves_nothing(
+    start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    running = start({"a": model(tmp_path, "a")})
+    running.chat("a")
+    pid = running.model("a")["pid"]
+    with running.stream("/api/events") as events:
+        assert events.readline().startswith(b"event: snapshot")
+        assert running.end(number) == 0
+    assert not Path(f"/proc/{pid}").exists()
+    assert not [line for line in running.lines if "Traceback" in line]
+
+
+def test_a_running_answer_is_finished_before_the_end(start: Start, tmp_path: Path) -> None:
+    running = start({"a": model(tmp_path, "a")})
+    running.chat("a")
+    answer: list[tuple[int, object]] = []
+
+    def ask() -> None:
+        answer.append(running.chat("a", max_tokens=4, fake_delay=0.2))
+
+    client = threading.Thread(target=ask)
+    client.start()
+    until_sync(lambda: running.model("a")["pending"] == 1)
+    assert running.end() == 0
+    client.join()
+    assert answer[0][0] == 200
+
+
+def test_a_second_signal_does_not_wait(start: Start, tmp_path: Path) -> None:
+    running = start({"a": model(tmp_path, "a", "ignore_term", stop_timeout=600)})
+    running.chat("a")
+    body = {"model": "a", "messages": [], "stream": True, "max_tokens": 10**6, "fake_delay": 0.05}
+    with running.stream("/v1/chat/completions", body) as response:
+        response.readline()
+        running.process.send_signal(signal.SIGTERM)
+        until_sync(lambda: any("ending" in line for line in running.lines))
+        assert running.end(signal.SIGINT) == 0
+
+
+def test_the_console_says_what_was_found(start: Start, tmp_path: Path) -> None:
+    running = start({"a": model(tmp_path, "a")}, devices={"gpu0": 16000})
+    until_sync(lambda: any("models" in line for line in running.lines))
+    text = "\n".join(running.lines)
+    assert f"listening on {running.url}" in text
+    assert "config.json" in text
+    assert "gpu0 (16000 of 16000 MB free)" in text
+    assert "models     a" in text
