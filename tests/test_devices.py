@@ -144,6 +144,18 @@ async def test_a_burst_of_refreshes_is_one_round(tmp_path: Path) -> None:
         assert rig.told(DevicesChanged) == told + 2
 
 
+async def test_who_asks_again_at_every_answer_does_not_make_it_spin(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(named("a"))
+    async with running(tmp_path) as rig:
+        await rig.online("a")
+        began, told = time.monotonic(), rig.told(DevicesChanged)
+        while rig.told(DevicesChanged) < told + 10:
+            assert time.monotonic() < began + DEADLINE
+            rig.devices.refresh()
+            await asyncio.sleep(0)
+        assert time.monotonic() - began >= 8 * module.GAP
+
+
 async def test_unchanged_readings_are_not_told_and_changed_ones_are(tmp_path: Path) -> None:
     (tmp_path / "memory").write_text("10")
     memory = (
@@ -240,6 +252,8 @@ async def test_a_new_version_that_hangs_makes_its_device_offline_not_gone(tmp_pa
         await rig.online("a")
         (tmp_path / "a.py").write_text(HANG)
         rig.devices.reload()
+        assert "gave no answer" in await rig.offline("a")
+        await rig.until(lambda: not rig.devices.status()["plugins"][0]["loaded"])
         assert "gave no answer" in await rig.offline("a")
         await rig.online("b")
         rig.devices.reload()

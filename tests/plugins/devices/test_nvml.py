@@ -63,14 +63,14 @@ def test_names_are_those_of_the_old_configs(gpu: str, name: str) -> None:
 
 def test_equal_cards_are_numbered_and_all_in_bus_order(machine: Machine) -> None:
     machine.has(
-        {"name": "Tesla V100-SXM2-16GB", "bus": "0000:81:00.0"},
-        {"name": "NVIDIA GeForce RTX 4060", "bus": "0000:41:00.0"},
+        {"name": "NVIDIA GeForce RTX 4060", "bus": "0000:81:00.0"},
+        {"name": "Tesla V100-SXM2-16GB", "bus": "0000:41:00.0"},
         {"name": "Tesla V100-SXM2-16GB", "bus": "0000:01:00.0"},
     )
     devices = nvidia.discover()
     assert all(device.is_online() for device in devices)
     found = {device.device_name: device.visible_index() for device in devices}
-    assert found == {"v100": 0, "rtx 4060": 1, "v100 #2": 2}
+    assert found == {"v100": 0, "v100 #2": 1, "rtx 4060": 2}
 
 
 def test_named_plugins_mean_the_card_that_discovery_calls_so(machine: Machine) -> None:

@@ -190,5 +190,5 @@ def test_something_else_than_http(listener: socket.socket, said: bytes) -> None:
 
 
 def test_an_endless_answer_is_not_read_to_its_end() -> None:
-    with serving(200, b"[" + b"1," * (1 << 20)) as server:
+    with serving(200, {"choices": "x" * (1 << 21)}) as server:
         assert check(server.server_port)[0] is False
