@@ -43,11 +43,12 @@ def import_pystray(env: dict[str, str] | os._Environ[str]) -> Any:
     Its own choice gives up at the first one that fails with anything but an ImportError, so each
     is tried by name; `PYSTRAY_BACKEND` in the environment leaves no choice.
     """
-    if sys.platform in ("win32", "darwin") or env.get("PYSTRAY_BACKEND"):
-        return importlib.import_module("pystray")
-    from core.tray_gtk import find_gi
+    if sys.platform != "win32":
+        from core.tray_gtk import find_gi
 
-    find_gi()
+        find_gi()
+    if sys.platform == "win32" or env.get("PYSTRAY_BACKEND"):
+        return importlib.import_module("pystray")
     reasons = []
     for backend in ("appindicator", "gtk", "xorg"):
         env["PYSTRAY_BACKEND"] = backend

@@ -92,9 +92,13 @@ def icon_class(base: Any, report: Callable[[str], None]) -> Any:
                 self._mark_ready()
 
         def _update_title(self) -> None:
-            super()._update_title()
-            if (status_icon := getattr(self, "_status_icon", None)) is not None:
-                self.post(lambda: status_icon.set_tooltip_text(self.title))
+            status_icon = getattr(self, "_status_icon", None)
+            if status_icon is None:
+                super()._update_title()
+                return
+            # The title is only read aloud; what is shown is the tooltip.
+            self.post(lambda: status_icon.set_title(self.name))
+            self.post(lambda: status_icon.set_tooltip_text(self.title))
 
         def _on_status_icon_popup_menu(self, *args: Any) -> None:
             self._menu_handle = self._create_menu(self.menu)
