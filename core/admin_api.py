@@ -18,11 +18,10 @@ from core.catalog import Catalog
 from core.domain import DeviceReading, Model, ModelStatus
 from core.errors import ModelStopped
 from core.events import Bus, Event, InstanceChanged
+from core.foresight import foresee
 from core.model_controller import ModelController
 from core.output import ModelOutput
-
-KEEP_ALIVE = 15.0
-"""Seconds of silence after which an event stream sends a comment, so that nothing closes it."""
+from core.server_events import send_events
 
 
 class Config(Protocol):
@@ -86,6 +85,7 @@ class AdminApi:
             web.post("/api/models/restart-autostart", self.restart_autostart),
             web.post("/api/models/stop-all", self.stop_all),
             web.get("/api/models/{alias:.+}/info", self.model),
+            web.get("/api/models/{alias:.+}/preview", self.preview),
             web.post("/api/models/{alias:.+}/start", self.start),
             web.post("/api/models/{alias:.+}/stop", self.stop),
             web.get("/api/models/{alias:.+}/logs", self.logs),
@@ -144,6 +144,12 @@ class AdminApi:
 
     async def model(self, request: web.Request) -> web.Response:
         return web.json_response(self._status(self._model(request)))
+
+    async def preview(self, request: web.Request) -> web.Response:
+        """What a start would set off now; nothing of it is done."""
+        model = self._model(request)
+        foresight = foresee(self._s.controller.preview(model))
+        return web.json_response({"model": model.name, **foresight.as_json()})
 
     async def devices(self, request: web.Request) -> web.Response:
         reserved: dict[str, int] = {}
@@ -213,7 +219,7 @@ class AdminApi:
             async for lines in output.follow(history):
                 yield "".join(f"data: {json.dumps({'line': line})}\n\n" for line in lines)
 
-        return await self._stream(request, events())
+        return await send_events(request, self._s.closing, events())
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         async def events() -> AsyncIterator[str]:
@@ -222,7 +228,7 @@ class AdminApi:
                 async for event in subscription:
                     yield self._event(event)
 
-        return await self._stream(request, events())
+        return await send_events(request, self._s.closing, events())
 
     def _snapshot(self) -> dict[str, Any]:
         now = time.monotonic()
@@ -236,23 +242,6 @@ class AdminApi:
                 data["status"] = self._status(model)
         return f"event: {type(event).__name__}\ndata: {json.dumps(data)}\n\n"
 
-    async def _stream(self, request: web.Request, events: AsyncIterator[str]) -> web.StreamResponse:
-        """Server-sent events until the client leaves or the program ends."""
-        response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
-        )
-        await response.prepare(request)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                sender = tasks.create_task(_send(response, events))
-                closer = tasks.create_task(self._s.closing.wait())
-                await asyncio.wait({sender, closer}, return_when=asyncio.FIRST_COMPLETED)
-                sender.cancel()
-                closer.cancel()
-        except* (ConnectionError, RuntimeError):
-            pass  # the client left while a line was on its way
-        return response
-
     # ---- small parts ---------------------------------------------------------------------------
 
     def _model(self, request: web.Request) -> Model:
@@ -262,29 +251,6 @@ class AdminApi:
         if model.name not in self._s.controller.config.models:
             raise ModelStopped(f"'{model.name}' is no longer configured")
         return self._s.controller.status_of(model).as_json(time.monotonic())
-
-
-async def _send(response: web.StreamResponse, events: AsyncIterator[str]) -> None:
-    """Write the events, and a comment whenever there was none for a while."""
-    iterator = events.__aiter__()
-    upcoming: asyncio.Future[str] | None = None
-    try:
-        while True:
-            if upcoming is None:
-                upcoming = asyncio.ensure_future(anext(iterator))  # noqa: TID251
-            done, _ = await asyncio.wait({upcoming}, timeout=KEEP_ALIVE)
-            if not done:
-                await response.write(b": still here\n\n")
-                continue
-            try:
-                text = upcoming.result()
-            except StopAsyncIteration:
-                return
-            upcoming = None
-            await response.write(text.encode())
-    finally:
-        if upcoming is not None:
-            upcoming.cancel()
 
 
 def _wants_wait(request: web.Request) -> bool:

@@ -17,6 +17,9 @@ from aiohttp import web
 
 from core.access import Access
 from core.admin_api import AdminApi, Facts, Sources
+from core.admin_changes import ChangesApi
+from core.admin_logs import LogsApi
+from core.admin_requests import RequestsApi
 from core.api_server import build_app
 from core.autostart import autostart
 from core.bridge import Bridge, in_thread
@@ -41,6 +44,8 @@ from core.tray import Sources as TraySources
 from core.tray import Tray
 from core.upstream import UpstreamPool
 from core.watcher import Watcher
+from webui.server import Dashboard
+from webui.sources import Sources as DashboardSources
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +176,35 @@ class App:
             closing=self.closing,
         )
         log.info("config %s, host %s, port %s", self.store.path, program.host, self.listener.port)
-        return build_app(self.access, self.gateway, AdminApi(sources).routes())
+        routes = [
+            *AdminApi(sources).routes(),
+            *LogsApi(self.options.log_file, self.catalog, self.output, self.closing).routes(),
+            *RequestsApi(self.gateway).routes(),
+            *ChangesApi(
+                self.catalog, self.set_option, self.reload_plugins, self.plugin_status
+            ).routes(),
+            *self._dashboard(facts).routes(),
+        ]
+        return build_app(self.access, self.gateway, routes)
+
+    def _dashboard(self, facts: Facts) -> Dashboard:
+        return Dashboard(
+            DashboardSources(
+                version=facts.version,
+                address=facts.address,
+                log_file=facts.log_file,
+                reachable_from_network=facts.reachable_from_network,
+                controller=self.controller,
+                store=self.store,
+                bus=self.bus,
+                readings=lambda: self.devices.readings,
+                in_flight=lambda: self.gateway.in_flight,
+                endpoints=self.plugins.endpoints,
+                plugins=self.plugin_status,
+                output=self.output,
+                closing=self.closing,
+            )
+        )
 
     def _tray_sources(self) -> TraySources:
         return TraySources(
@@ -295,6 +328,13 @@ class App:
         if change:
             self._apply(change)
         self.bus.publish(ConfigChanged(change.models if change else (), problems))
+
+    def set_option(self, model: str, option: str, value: object) -> None:
+        """Write one option of a model into the config file and put it into force."""
+        change = self.store.set_model_option(model, option, value)
+        if change:
+            self._apply(change)
+        self.bus.publish(ConfigChanged(change.models))
 
     def _apply(self, change: Change) -> None:
         config = self.store.current

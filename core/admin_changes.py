@@ -1,0 +1,65 @@
+"""What a person may change from afar beside starting and stopping: pins, plugins read anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from core.catalog import Catalog
+from core.errors import ConfigError, LLMManagerError
+
+SetOption = Callable[[str, str, object], None]
+"""Write an option of a model (by primary name) and put it into force.
+
+Raises ConfigError, OSError."""
+
+
+class NotWritten(LLMManagerError):
+    """The config file did not take the change; nothing changed."""
+
+    status = 409
+    code = "config_not_written"
+    type = "invalid_request_error"
+
+
+class ChangesApi:
+    """`/api/models/{alias}/pin` and `unpin`, `/api/plugins/reload`."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        set_option: SetOption,
+        reload_plugins: Callable[[], None],
+        plugins: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._catalog = catalog
+        self._set_option = set_option
+        self._reload_plugins = reload_plugins
+        self._plugins = plugins
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/api/models/{alias:.+}/pin", self.pin),
+            web.post("/api/models/{alias:.+}/unpin", self.unpin),
+            web.post("/api/plugins/reload", self.reload),
+        ]
+
+    async def pin(self, request: web.Request) -> web.Response:
+        return self._pin(request, True)
+
+    async def unpin(self, request: web.Request) -> web.Response:
+        return self._pin(request, False)
+
+    def _pin(self, request: web.Request, pinned: bool) -> web.Response:
+        model = self._catalog.resolve(request.match_info["alias"])
+        try:
+            self._set_option(model.name, "pinned", pinned)
+        except (ConfigError, OSError) as error:
+            raise NotWritten(f"'{model.name}' stays as it was: {error}") from error
+        return web.json_response({"model": model.name, "pinned": pinned})
+
+    async def reload(self, request: web.Request) -> web.Response:
+        self._reload_plugins()
+        return web.json_response(self._plugins(), status=202)
