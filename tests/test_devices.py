@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -31,13 +31,24 @@ def named(name: str, memory: str = "return 3, 2, 1") -> str:
     return DEVICE.replace('"d"', f'"{name}"').replace("return 3, 2, 1", memory)
 
 
+class Recorder(Bus):
+    """Remembers at once what was published."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+
+    def publish(self, event: Event) -> None:
+        self.events.append(event)
+
+
 @dataclass
 class Rig:
     """Devices at work, and what they published."""
 
     devices: Devices
     folder: Path
-    events: list[Event] = field(default_factory=list)
+    events: list[Event]
 
     async def until(self, fact: Callable[[], object]) -> None:
         deadline = time.monotonic() + DEADLINE
@@ -73,22 +84,15 @@ class Rig:
 
 @asynccontextmanager
 async def running(folder: Path, limits: Limits | None = None) -> AsyncIterator[Rig]:
-    bus = Bus()
-    rig = Rig(Devices(folder, bus, limits=limits or Limits(load=10, read=0.5)), folder)
-
-    async def listen() -> None:
-        with bus.subscribe() as events:
-            async for event in events:
-                rig.events.append(event)
-
+    bus = Recorder()
+    devices = Devices(folder, bus, limits=limits or Limits(load=10, read=0.5))
+    rig = Rig(devices, folder, bus.events)
     async with asyncio.TaskGroup() as group:
-        group.create_task(listen())
-        group.create_task(rig.devices.run())
+        group.create_task(devices.run())
         try:
             yield rig
         finally:
-            await rig.devices.stop()
-            bus.close()
+            await devices.stop()
     assert rig.pid is None
 
 
