@@ -40,6 +40,8 @@ class FakeKit:
         process.print("hello\nworld")
         if case == "short":
             process.exit(3)
+        if case == "parent":
+            process.leave_children(5)
         return process
 
 
@@ -61,6 +63,7 @@ class LocalKit:
             body = {
                 "short": "printf 'hello\\nworld'; exit 3",
                 "long": "printf 'hello\\nworld'; exec sleep 1000",
+                "parent": "printf 'hello\\nworld'; sleep 1000 & exit 5",
                 "stubborn": "trap '' TERM; printf 'hello\\nworld'; while :; do sleep 1000; done",
             }[case]
             path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
@@ -126,6 +129,24 @@ async def test_terminate_may_be_ignored_and_kill_may_not(kit: Kit) -> None:
     process.kill()
     assert await process.wait() == -9
     assert await process.output.read() == b""
+
+
+async def test_the_exit_of_the_script_is_told_while_its_children_live(kit: Kit) -> None:
+    process = start(kit, "parent")
+    async with asyncio.TaskGroup() as group:
+        whole_tree = group.create_task(process.wait())
+        assert await process.script_exit() == 5
+        assert not whole_tree.done()
+        process.kill()
+        await whole_tree
+    assert await process.script_exit() == 5
+
+
+async def test_the_exit_of_the_script_is_told_also_when_it_is_killed(kit: Kit) -> None:
+    process = start(kit, "long")
+    await greeted(process)
+    process.kill()
+    assert await process.script_exit() == -9
 
 
 async def test_orders_after_the_end_do_nothing(kit: Kit) -> None:
