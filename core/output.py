@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import locale
 import logging
 import os
@@ -32,13 +33,21 @@ def escape_controls(text: str) -> str:
 
 
 def file_name(model: str) -> str:
-    """A safe file name for any model name, the same on every operating system."""
-    name = quote(model, safe=" ()[]+,=@").replace("%", "_")[:150].strip(". ") or "_"
-    if name.split(".")[0].upper() in _RESERVED:
-        name = "_" + name
-    return name + ".log"
+    """A safe file name for any model name, the same on every operating system.
+
+    Two names never share a file: a name that had to be changed ends in a checksum.
+    """
+    first = model.split(".")[0].rstrip().upper()
+    if _PLAIN.fullmatch(model) and first not in _RESERVED:
+        return model + ".log"
+    readable = quote(model, safe=" ()[]+,=@", errors="surrogatepass").replace("%", "_")[:100]
+    checksum = hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"_{readable.strip('. ')}~{checksum}.log"
 
 
+_PLAIN = re.compile(
+    r"[A-Za-z0-9_\-()\[\]+,=@](?:[A-Za-z0-9_\-()\[\]+,=@ .]{0,148}[A-Za-z0-9_\-()\[\]+,=@])?"
+)
 _RESERVED = frozenset(
     ["CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))]
 )
@@ -71,22 +80,16 @@ class ModelOutput:
     def feed(self, data: bytes) -> None:
         """Take raw bytes as they come, cut anywhere."""
         *ended, rest = (self._rest + data).split(b"\n")
-        while len(rest) > LONGEST_LINE:
-            ended.append(rest[:LONGEST_LINE])
-            rest = rest[LONGEST_LINE:]
-        self._rest = rest
-        lines: list[str] = []
-        for raw in ended:
-            for start in range(0, max(1, len(raw)), LONGEST_LINE):
-                lines.append(_line(raw[start : start + LONGEST_LINE]))
-        if lines:
+        *full, self._rest = _pieces(rest)
+        pieces = [piece for raw in ended for piece in _pieces(raw)]
+        if lines := [_line(raw) for raw in (*pieces, *full)]:
             self.add(lines)
-        if rest:
-            self.last_line = _line(rest) or self.last_line
+        if self._rest:
+            self.last_line = _line(self._rest) or self.last_line
 
     def note(self, text: str) -> None:
         """Add a line of the manager's own, so that the story reads in one place."""
-        self.add([f"[LLM-Manager] {escape_controls(text)}"])
+        self.add([f"[LLM-Manager] {escape_controls(line)}" for line in text.splitlines() or [""]])
 
     def add(self, lines: list[str]) -> None:
         self._lines.extend(lines)
@@ -107,20 +110,17 @@ class ModelOutput:
         """
         seen = self._count - min(history, len(self._lines))
         while True:
-            arrived = self._arrived
-            missed = self._count - len(self._lines) - seen
-            if missed > 0:
-                seen += missed
-                yield [f"[LLM-Manager] {missed} lines were too fast to show"]
-            fresh = self._count - seen
-            if fresh:
+            if fresh := self._count - seen:
+                kept = list(self._lines)[-fresh:]
                 seen = self._count
-                yield list(self._lines)[-fresh:]
+                if missed := fresh - len(kept):
+                    kept.insert(0, f"[LLM-Manager] {missed} lines were too fast to show")
+                yield kept
                 await asyncio.sleep(FAST_READER)
-            if self._closed:
+            elif self._closed:
                 return
-            if seen == self._count:
-                await arrived.wait()
+            else:
+                await self._arrived.wait()
 
     def close(self) -> None:
         """End every follower."""
@@ -158,6 +158,18 @@ class ModelOutput:
                 continue
             except PermissionError:  # Windows: somebody has it open; the next time will do
                 return
+
+
+def _pieces(raw: bytes) -> list[bytes]:
+    """The line cut at LONGEST_LINE, but not within a character; the last piece is what is left."""
+    pieces = []
+    while len(raw) > LONGEST_LINE:
+        cut = LONGEST_LINE
+        while raw[cut] & 0xC0 == 0x80 and cut > LONGEST_LINE - 3:
+            cut -= 1
+        pieces.append(raw[:cut])
+        raw = raw[cut:]
+    return [*pieces, raw]
 
 
 def _line(raw: bytes) -> str:
