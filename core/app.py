@@ -36,6 +36,7 @@ from core.launchers.leftovers import sweep
 from core.launchers.local import LocalLauncher
 from core.launchers.ports import bind_probe, free_port
 from core.listening import Listener
+from core.log import write_out
 from core.model_controller import ModelController, Parts
 from core.output import ModelOutput
 from core.plugin_system import PluginManager
@@ -141,6 +142,7 @@ class App:
             device_task = tasks.create_task(self.devices.run(), name="devices")
             controller_task = tasks.create_task(self.controller.run(tasks), name="controller")
             self._watch(bridge)
+            log_task = tasks.create_task(_write_log_out(), name="log")
             tasks.create_task(self._greet(), name="greeting")
             if self.tray is not None:
                 tasks.create_task(self.tray.run(), name="tray")
@@ -151,6 +153,7 @@ class App:
                 await self.quit.wait()
                 await self._end(runner, sites)
             controller_task.cancel()
+            log_task.cancel()
             await self.devices.stop()
             device_task.cancel()
 
@@ -345,6 +348,12 @@ class App:
         self.access.update(config.program.allowed_hosts, config.program.cors_origins)
         logging.getLogger().setLevel(config.program.log_level)
         self.controller.apply(config, change)
+
+
+async def _write_log_out() -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        write_out()
 
 
 def pick_port(model: Model, taken: set[int]) -> int:

@@ -10,6 +10,8 @@ from pathlib import Path
 from core.output import escape_controls
 
 KEPT_RUNS = 9
+REQUESTS = "core.gateway"
+"""The logger that writes one line per request."""
 PATTERN = "LLM-Manager_*.log"
 FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s"
 DATES = "%Y-%m-%d %H:%M:%S"
@@ -24,11 +26,37 @@ class OneLine(logging.Formatter):
 
 
 class RunFile(logging.FileHandler):
-    """The log file of this run; a full disk costs lines, never the program."""
+    """The log file of this run; a full disk costs lines, never the program.
+
+    The line of a request waits for the next other line, or for `write_out`: a system call for each
+    of thousands of requests a second would cost as much as the rest of the line.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", errors="backslashreplace", delay=False)
         self.lost = 0
+        self._keep_back = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._keep_back = record.name == REQUESTS and record.levelno <= logging.INFO
+        super().emit(record)
+
+    def flush(self) -> None:
+        if not self._keep_back:
+            super().flush()
+
+    def write_out(self) -> None:
+        """Write what was kept back."""
+        if self._keep_back:
+            self._keep_back = False
+            try:
+                self.flush()
+            except OSError:
+                self.lost += 1
+
+    def close(self) -> None:
+        self._keep_back = False
+        super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:
         self.lost += 1
@@ -51,6 +79,13 @@ def set_up(folder: Path, level: str, *, console: bool) -> Path:
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     _prune(folder, path)
     return path
+
+
+def write_out() -> None:
+    """Write the lines that were kept back; called once a second while the program runs."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, RunFile):
+            handler.write_out()
 
 
 def _new_file(folder: Path) -> Path:
