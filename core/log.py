@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from core.output import escape_controls
 
 KEPT_RUNS = 9
 REQUESTS = "core.gateway"
 """The logger that writes one line per request."""
-PATTERN = "LLM-Manager_*.log"
+_NAME = re.compile(r"LLM-Manager_(\d{14,})\.log", re.ASCII)
 FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s"
 DATES = "%Y-%m-%d %H:%M:%S"
 
 
 class OneLine(logging.Formatter):
-    """Neither a newline nor an escape code in a message can forge a record or drive a terminal."""
+    """Neither a newline nor an escape code in a message can forge a record or drive a terminal.
+
+    Only a traceback takes more lines; all of them are indented, so that none looks like a record.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.exc_text = None  # what another formatter made of the traceback
+        return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = escape_controls(record.message.replace("\n", "\\n").replace("\r", "\\r"))
+        record.message = _on_one_line(record.message)
         return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:
+        return _indented(super().formatStack(stack_info))
+
+
+def _on_one_line(text: str) -> str:
+    return escape_controls(text.replace("\n", "\\n").replace("\r", "\\r"))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {_on_one_line(line)}" for line in text.split("\n"))
 
 
 class RunFile(logging.FileHandler):
@@ -77,7 +101,7 @@ def set_up(folder: Path, level: str, *, console: bool) -> Path:
         handler.setFormatter(formatter)
         root.addHandler(handler)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-    _prune(folder, path)
+    _prune(folder)
     return path
 
 
@@ -90,22 +114,20 @@ def write_out() -> None:
 
 def _new_file(folder: Path) -> Path:
     """A name that sorts after every earlier one, also when the clock was set back."""
-    newest = max((path.name for path in folder.glob(PATTERN)), default="")
     stamp = int(time.strftime("%Y%m%d%H%M%S"))
-    digits = newest.removeprefix("LLM-Manager_").removesuffix(".log")
-    if digits.isdigit() and int(digits) >= stamp:
-        stamp = int(digits) + 1
-    while (path := folder / f"LLM-Manager_{stamp}.log").exists():
-        stamp += 1
-    return path
+    if runs := _runs(folder):
+        stamp = max(stamp, runs[-1][0] + 1)
+    return folder / f"LLM-Manager_{stamp}.log"
 
 
-def _prune(folder: Path, current: Path) -> None:
+def _prune(folder: Path) -> None:
     """Keep the newest nine; a file that another program holds open stays until the next run."""
-    for path in sorted(folder.glob(PATTERN), key=lambda p: p.name)[:-KEPT_RUNS]:
-        if path == current:
-            continue
-        try:
+    for _, path in _runs(folder)[:-KEPT_RUNS]:
+        with contextlib.suppress(OSError):
             path.unlink()
-        except OSError:
-            continue
+
+
+def _runs(folder: Path) -> list[tuple[int, Path]]:
+    """The log files of all runs with their stamps, oldest first; nothing else lies in our hands."""
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return sorted((int(match.group(1)), path) for match, path in found if match)
