@@ -15,7 +15,8 @@ def head(*lines: bytes, first: bytes = b"HTTP/1.1 200 OK") -> bytes:
 
 def test_a_usual_head_keeps_its_fields_as_they_came() -> None:
     read = parse_head(
-        head(b"Server: uvicorn", b"dAtE:  now ", b"Content-Length: 12", b"content-type: a/b"), NOBODY
+        head(b"Server: uvicorn", b"dAtE:  now ", b"Content-Length: 12", b"content-type: a/b"),
+        NOBODY,
     )
     assert (read.status, read.length, read.chunked, read.reusable) == (200, 12, False, True)
     assert read.lines == [b"Server: uvicorn", b"dAtE:  now ", b"content-type: a/b"]
