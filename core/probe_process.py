@@ -80,7 +80,8 @@ class ProbeProcess:
         self._step = None
         stdin = self._process.stdin
         assert stdin is not None
-        with suppress(OSError):  # it is gone: the answer's end will tell
+        # It is gone, or was closed just now (what uvloop says then): the answer's end will tell.
+        with suppress(OSError, RuntimeError):
             stdin.write(json.dumps({"op": op, **arguments}).encode() + b"\n")
         while True:
             message = await self._next(op)
