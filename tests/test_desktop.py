@@ -17,7 +17,12 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="xdg-ope
 
 def test_a_page_is_shown_without_waiting_for_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda url: shown.append(url) or True)
+
+    def show(url: str) -> bool:
+        shown.append(url)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", show)
     desktop.open_page("http://127.0.0.1:1/")
     until_sync(lambda: shown == ["http://127.0.0.1:1/"])
 

@@ -11,6 +11,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.fakes.waiting import until_sync
 
@@ -73,11 +74,11 @@ class Screen:
         self._x.kill()
         self._x.wait()
 
-    def _start(self, *command: str, **more: object) -> subprocess.Popen[bytes]:
-        more = {"env": getattr(self, "env", None), "stdout": subprocess.DEVNULL, **more}
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more
-        )  # type: ignore[call-overload]
+    def _start(self, *command: str, **more: Any) -> subprocess.Popen[bytes]:
+        settings = {"env": getattr(self, "env", None), "stdout": subprocess.DEVNULL, **more}
+        process: subprocess.Popen[bytes] = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **settings
+        )
         self._stack.callback(process.wait)
         self._stack.callback(process.terminate)
         return process
@@ -101,7 +102,7 @@ class Screen:
         found = []
         for line in self.run("xwininfo", "-root", "-tree").splitlines():
             if match := re.search(r"(\d+)x(\d+)\+-?\d+\+-?\d+\s+\+(-?\d+)\+(-?\d+)$", line):
-                width, height, left, top = map(int, match.groups())
+                width, height, left, top = (int(number) for number in match.groups())
                 found.append((line.strip(), (width, height, left, top)))
         return found
 
@@ -120,7 +121,9 @@ class Screen:
 
     def click(self, button: int) -> None:
         """One click on the icon; just after docking it may be lost."""
-        width, height, left, top = until_sync(self.icon)
+        place = until_sync(self.icon)
+        assert place is not None
+        width, height, left, top = place
         x, y = str(left + width // 2), str(top + height // 2)
         self.run("xdotool", "mousemove", x, y, "sleep", ".1", "click", str(button))
 
