@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import http.client
 import json
 import socket
@@ -40,28 +42,28 @@ class Listener:
         return not self.host.startswith("127.") and self.host not in ("localhost", "::1")
 
 
-def listen(host: str, port: int) -> Listener:
-    """Bind `host:port` (port 0: any free one). Raises AddressTaken.
+COMPANIONS = {"0.0.0.0": "::1", "127.0.0.1": "::1", "::": "0.0.0.0"}
+"""What is bound too, where it can be had: "localhost" means [::1] first on Windows, where a refused
+connection costs two seconds; and who says "every address" means those of both families."""
 
-    Together with an IPv4 address that includes this machine, [::1] is bound too: "localhost" means
-    that first on Windows, where a refused connection costs two seconds.
-    """
+
+def listen(host: str, port: int) -> Listener:
+    """Bind `host:port` (port 0: any free one) and its companion. Raises AddressTaken."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        first = _bind(family, str(address[0]), port)
-    except (OSError, OverflowError) as error:
+        first = _bind("127.0.0.1" if host == "localhost" else host, port)
+    except (OSError, OverflowError, UnicodeError) as error:
         raise _explain(host, port, error) from error
-    port = first.getsockname()[1]
+    name, port = first.getsockname()[:2]
     sockets = [first]
-    if host in ("0.0.0.0", "127.0.0.1", "localhost") and family == socket.AF_INET:
-        try:
-            sockets.append(_bind(socket.AF_INET6, "::1", port))
-        except OSError:
-            pass  # no IPv6 here, or somebody has it: IPv4 is the promise
+    if companion := COMPANIONS.get(name):
+        with contextlib.suppress(OSError):  # no such family here, or somebody has it
+            sockets.append(_bind(companion, port))
     return Listener(tuple(sockets), host, port)
 
 
-def _bind(family: int, host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = found[0]
     # The protocol is named: with 0 the loops do not switch Nagle's algorithm off.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -71,7 +73,7 @@ def _bind(family: int, host: str, port: int) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((host, port))
+        sock.bind((address[0], port, *address[2:]))  # the look-up cut a port that is too large
         sock.listen(1024)
         sock.setblocking(False)
     except BaseException:
@@ -80,8 +82,8 @@ def _bind(family: int, host: str, port: int) -> socket.socket:
     return sock
 
 
-def _explain(host: str, port: int, error: OSError | OverflowError) -> AddressTaken:
-    if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
+def _explain(host: str, port: int, error: Exception) -> AddressTaken:
+    if not isinstance(error, OSError) or isinstance(error, socket.gaierror) or _not_here(error):
         return AddressTaken(f"{host}:{port} is not an address of this machine: {error}")
     ours = f"http://127.0.0.1:{port}"
     pid = _manager_at(port)
@@ -96,6 +98,10 @@ def _explain(host: str, port: int, error: OSError | OverflowError) -> AddressTak
     return AddressTaken(f"cannot listen on {host}:{port}: {error.strerror or error}")
 
 
+def _not_here(error: OSError) -> bool:
+    return error.errno == errno.EADDRNOTAVAIL or getattr(error, "winerror", None) == 10049
+
+
 def _manager_at(port: int) -> int | None:
     """The pid of the LLM-Manager that answers at the port, if one does."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)
@@ -103,7 +109,7 @@ def _manager_at(port: int) -> int | None:
         connection.request("GET", "/api/info")
         info = json.loads(connection.getresponse().read(65536))
         return int(info["pid"]) if info.get("name") == "LLM-Manager" else None
-    except (OSError, ValueError, KeyError, AttributeError, http.client.HTTPException):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, http.client.HTTPException):
         return None
     finally:
         connection.close()
