@@ -28,6 +28,8 @@ PATIENT_DRAIN = 600.0
 """Seconds that running answers get when nobody is waiting for the stop (a config change)."""
 LAST_WORDS = 0.5
 """Seconds that the last output of a dead tree may take to arrive."""
+SLEPT = 1.0
+"""Seconds by which a limit is noticed too late when nobody looked: this process was suspended."""
 KILL_AGAIN = 5.0
 KNOCKS, KNOCK_PAUSE = 3, 0.2
 TAIL_LINES = 20
@@ -270,17 +272,27 @@ class Instance:
 
     async def _come_up(self, process: Process) -> None:
         """Wait until the server really answers; late is dead."""
-        try:
-            async with asyncio.timeout(self.model.start_timeout):
-                await self._until_healthy(process)
-        except TimeoutError:
-            limit = f"{self.model.start_timeout:g} s"
-            raise _Died(f"not ready after {limit} ({self.stage})", "start_timeout") from None
+        while not await self._healthy_in_time(process):
+            log.warning("%s: the limit passed while this machine slept; it counts anew", self.id)
         now = self.around.clock()
         if self.ready_at is None:
             self.ready_at, self.load_seconds = now, now - self.born_at
         self.idle_since = self.loaded_at = now
         self._enter(State.READY)
+
+    async def _healthy_in_time(self, process: Process) -> bool:
+        """Raises `_Died` when it is late; False if that was noticed too late to be its fault."""
+        limit = self.model.start_timeout
+        deadline = self.around.clock() + limit
+        try:
+            async with asyncio.timeout(limit):
+                await self._until_healthy(process)
+        except TimeoutError:
+            if self.around.clock() > deadline + SLEPT:
+                return False
+            reason = f"not ready after {limit:g} s ({self.stage})"
+            raise _Died(reason, "start_timeout") from None
+        return True
 
     async def _until_healthy(self, process: Process) -> None:
         """Three layers: the port answers, it is ours, and real requests get real answers."""
