@@ -21,9 +21,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def run(
-            models: dict[str, Any], devices: dict[str, Any] | None = None, **settings: Any
+            models: dict[str, Any],
+            devices: dict[str, Any] | None = None,
+            folder: Path = tmp_path,
+            **settings: Any,
         ) -> Program:
-            folder = tmp_path
             config = write_config(folder, models, **settings)
             env = device_env(folder, devices or {"gpu0": 16000})
             return stack.enter_context(program(config, folder / "logs", **env))
