@@ -21,7 +21,7 @@ SYSTEM_PACKAGES = (
     "/usr/lib/python{0}.{1}/site-packages",
 )
 NO_PANEL = "off (no panel of this desktop shows tray icons)"
-EMBED_SECONDS = 5
+EMBED_SECONDS = 3
 """A panel that is there takes an icon in much less."""
 
 
@@ -134,6 +134,7 @@ def _outlive_the_screen(report: Callable[[str], None]) -> Any:
 
     def park(_display: int | None) -> int:
         report("off (the desktop session ended)")
+        _leave_libraries_alone_at_exit()
         threading.Event().wait()
         return 0
 
@@ -143,3 +144,12 @@ def _outlive_the_screen(report: Callable[[str], None]) -> Any:
     except (OSError, AttributeError):
         pass  # Wayland without X
     return handler
+
+
+def _leave_libraries_alone_at_exit() -> None:
+    """This thread holds Xlib's lock for ever, and the GL library wants it in its last words."""
+    libc = ctypes.CDLL(None)
+    try:
+        libc.on_exit(ctypes.cast(libc._exit, ctypes.c_void_p), None)
+    except AttributeError:
+        return  # not the GNU one

@@ -1,0 +1,116 @@
+"""The icon on Windows, with a stand-in for its window: who does what in which order."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from core import tray_windows
+from core.tray_windows import POST, WM_RBUTTONUP, icon_class
+
+WM_NOTIFY, WM_LBUTTONUP = 0x0400 + 11, 0x0202
+
+
+class Window:
+    """What pystray's win32 icon is made of, as far as it matters here."""
+
+    def __init__(self, story: list[str]) -> None:
+        self.story = story
+        self._hwnd: int | None = None
+        self._message_handlers: dict[int, Callable[[int, int], Any]] = {WM_NOTIFY: self._on_notify}
+        self.taskbar: list[bool] = []
+        self.while_open: Callable[[], None] = lambda: None
+
+    @property
+    def visible(self) -> bool:
+        return False
+
+    @visible.setter
+    def visible(self, value: bool) -> None:
+        if self.taskbar and not self.taskbar.pop(0):
+            raise OSError("no taskbar")
+        self.story.append("shown")
+
+    def _update_menu(self) -> None:
+        self.story.append("menu made")
+
+    def _on_notify(self, wparam: int, lparam: int) -> None:
+        if lparam == WM_RBUTTONUP:
+            self.story.append("menu open")
+            self.while_open()
+            self._update_menu()  # as after every choice
+            self.story.append("menu closed")
+        else:
+            self.story.append("clicked")
+
+
+@pytest.fixture
+def story() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """What was posted to the window."""
+    posted: list[tuple[int, ...]] = []
+    win32 = types.SimpleNamespace(PostMessage=lambda *message: posted.append(message))
+    for name in ("pystray", "pystray._util"):
+        module = types.ModuleType(name)
+        module.win32 = win32  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(tray_windows, "PAUSE", 0.001)
+    return posted
+
+
+@pytest.fixture
+def icon(messages: list[tuple[int, ...]], story: list[str]) -> Any:
+    return icon_class(Window, story.append)(story)
+
+
+def test_the_menu_is_made_when_it_opens_and_left_alone_while_it_is_open(
+    icon: Any, story: list[str]
+) -> None:
+    icon.while_open = icon._update_menu
+    icon._message_handlers[WM_NOTIFY](0, WM_RBUTTONUP)
+    assert story == ["menu made", "menu open", "menu closed"]
+    icon._message_handlers[WM_NOTIFY](0, WM_RBUTTONUP)
+    assert story == ["menu made", "menu open", "menu closed"] * 2
+
+
+def test_a_left_click_makes_no_menu(icon: Any, story: list[str]) -> None:
+    icon._message_handlers[WM_NOTIFY](0, WM_LBUTTONUP)
+    assert story == ["clicked"]
+
+
+def test_what_is_posted_runs_in_the_windows_thread(
+    icon: Any, story: list[str], messages: list[tuple[int, ...]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    icon.post(lambda: story.append("early"))
+    assert messages == []  # there is no window yet
+    icon._hwnd = 7
+    icon.post(lambda: 1 / 0)
+    icon.post(lambda: story.append("late"))
+    assert messages == [(7, POST, 0, 0)] * 2
+    assert story == []
+    icon._message_handlers[POST](0, 0)
+    icon._message_handlers[POST](0, 0)
+    assert story == ["early", "late"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_taskbar_that_comes_late_is_waited_for(icon: Any, story: list[str]) -> None:
+    icon.taskbar = [False, False, True]
+    icon.appear()
+    assert story == ["off (no taskbar: no taskbar)"] * 2 + ["shown", "on"]
+
+
+def test_a_taskbar_that_never_comes_is_given_up(icon: Any, story: list[str]) -> None:
+    icon.taskbar = [False] * 99
+    icon.appear()
+    assert set(story) == {"off (no taskbar: no taskbar)"}
