@@ -113,6 +113,7 @@ class App:
             self.catalog, self.controller, self.plugins, self.access, self.bus.publish
         )
         self.watcher: Watcher | None = None
+        self._tasks: asyncio.TaskGroup | None = None
         self.tray: Tray | None = None
 
     # ---- start and end -------------------------------------------------------------------------
@@ -139,6 +140,7 @@ class App:
             await site.start()
         log.info("listening on %s", self.listener.address)
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             device_task = tasks.create_task(self.devices.run(), name="devices")
             controller_task = tasks.create_task(self.controller.run(tasks), name="controller")
             self._watch(bridge)
@@ -316,8 +318,13 @@ class App:
         self.watcher.start()
 
     def reload_plugins(self) -> None:
-        """Read the plugin folders again; what is broken leaves the old plugin working."""
-        result = self.plugins.reload_plugins()
+        """Read the plugin folders again, soon; what is broken leaves the old plugin working."""
+        assert self._tasks is not None
+        self._tasks.create_task(self._reload_plugins(), name="reload plugins")
+
+    async def _reload_plugins(self) -> None:
+        # In a thread: what a plugin imports may take seconds.
+        result = await in_thread(self.plugins.reload_plugins, name="reload plugins")
         self.gateway.plugins_changed()
         self.devices.reload()
         self.bus.publish(PluginReloaded(tuple(result.loaded), tuple(result.failed)))

@@ -1,8 +1,8 @@
 """Sees that plugin files or the config file changed, and waits until the change is over.
 
-It looks at a few dozen files twice a second, which costs 0.01 % of a core, rather than asking the
-system for events: that works the same on every platform, on network drives and in containers, with
-folders that come and go, and however an editor saves.
+The system's events (watchdog) only say *when* to look; *what* changed is found by looking at a few
+dozen files. It looks now and then without an event as well, because events get lost: on network
+drives, in containers, when a folder comes and goes, when a limit of the system is reached.
 """
 
 from __future__ import annotations
@@ -14,18 +14,27 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.bridge import Bridge
 from core.plugin_loading import is_plugin_file
 
+if TYPE_CHECKING:
+    from watchdog.observers.api import BaseObserver
+
 log = logging.getLogger(__name__)
 
-INTERVAL = 0.5
-"""Seconds between two looks while nothing happens."""
+INTERVAL = 1.0
+"""Seconds between two looks while no event comes."""
+GAP = 0.05
+"""Seconds at least between two looks, however many events come."""
 SETTLE = 0.3
 """Seconds without a further change after which a change is over."""
 LONGEST = 5.0
 """Seconds after which a change counts as over although it goes on."""
+
+CHANGES = frozenset({"created", "modified", "moved", "deleted"})
+"""Events that matter; being read is one as well, and looking is reading."""
 
 Snapshot = dict[str, tuple[int, ...] | None]
 
@@ -74,7 +83,9 @@ class Watcher:
             (partial(file_snapshot, config_file), on_config),
         )
         self._watches = [(look, Settling(look()), callback) for look, callback in looks]
-        self._stopping = threading.Event()
+        self._folders = {config_file.parent, *plugin_folders}
+        self._stopping = False
+        self._look_now = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def start(self) -> None:
@@ -82,13 +93,26 @@ class Watcher:
 
     def stop(self) -> None:
         """No callback is asked for after this; returns within a second."""
-        self._stopping.set()
+        self._stopping = True
+        self._look_now.set()
         if self._thread.is_alive():
             self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
+        observer = _observe(self._folders, self._look_now.set)
+        try:
+            self._look_around()
+        finally:
+            observer.stop()
+
+    def _look_around(self) -> None:
         pause = INTERVAL
-        while not self._stopping.wait(pause):
+        while True:
+            self._look_now.wait(pause)
+            if self._stopping:
+                return
+            time.sleep(GAP)
+            self._look_now.clear()
             pause = INTERVAL
             for look, settling, callback in self._watches:
                 try:
@@ -98,8 +122,31 @@ class Watcher:
                     continue
                 if settling.waiting:
                     pause = SETTLE / 3
-                if over and not self._stopping.is_set():
+                    self._look_now.clear()
+                if over and not self._stopping:
                     self._bridge.call(callback)
+
+
+def _observe(folders: Iterable[Path], tell: Callable[[], None]) -> BaseObserver:
+    """Have `tell` called at every event in the folders, as far as the system offers events."""
+    from watchdog.events import FileSystemEvent, FileSystemEventHandler
+    from watchdog.observers import Observer
+
+    class Handler(FileSystemEventHandler):
+        def on_any_event(self, event: FileSystemEvent) -> None:
+            if event.event_type in CHANGES:
+                tell()
+
+    observer = Observer()
+    observer.daemon = True
+    try:
+        observer.start()
+        for folder in folders:
+            if folder.is_dir():
+                observer.schedule(Handler(), str(folder))
+    except Exception as error:  # each system has its own ways to refuse
+        log.info("no file events (%s): looking every %g s instead", error, INTERVAL)
+    return observer
 
 
 def plugin_snapshot(folders: Iterable[Path]) -> Snapshot:

@@ -8,9 +8,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import core.watcher
 from core.bridge import Bridge
 from core.watcher import LONGEST, SETTLE, Settling, Watcher, file_snapshot, plugin_snapshot
 
@@ -267,3 +269,34 @@ async def test_a_closed_loop_is_nobody_to_tell(tmp_path: Path) -> None:
     await told.until(lambda: not watcher._watches[0][1].waiting)
     watcher.stop()
     assert told.plugins == []
+
+
+async def test_an_event_of_the_system_makes_it_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With looks an hour apart only an event can bring the news."""
+    observed = threading.Event()
+    observe = core.watcher._observe
+
+    def told_when_observing(*given: Any) -> Any:
+        observer = observe(*given)
+        observed.set()
+        return observer
+
+    monkeypatch.setattr("core.watcher.INTERVAL", 3600.0)
+    monkeypatch.setattr("core.watcher._observe", told_when_observing)
+    (tmp_path / "plugins").mkdir()
+    async with watching(tmp_path) as told:
+        await told.until(observed.is_set)
+        (tmp_path / "config.json").write_text(NEW)
+        await told.until(lambda: told.config == [NEW])
+
+
+async def test_without_events_it_finds_out_by_looking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.watcher.CHANGES", frozenset())
+    (tmp_path / "plugins").mkdir()
+    async with watching(tmp_path) as told:
+        (tmp_path / "config.json").write_text(NEW)
+        await told.until(lambda: told.config == [NEW])
