@@ -45,7 +45,7 @@ class Picture:
         self.models: tuple[ModelView, ...] = ()
         self.devices: tuple[DeviceView, ...] | None = None
         self.flights: tuple[FlightView, ...] = ()
-        self.summary: SummaryView = summary_view((), (), 0)
+        self.summary: SummaryView = summary_view((), 0, sources.address)
         self.banners = Banners(False, (), 0, 0)
         self._by_name: dict[str, ModelView] = {}
         self._statuses: list[ModelStatus] = []
@@ -102,7 +102,7 @@ class Picture:
             )
             for number, flight in sources.in_flight().items()
         )
-        self.summary = summary_view(self.models, self.devices, len(self.flights))
+        self.summary = summary_view(self.models, len(self.flights), sources.address)
         self.banners = self._banners()
 
     def _banners(self) -> Banners:

@@ -29,10 +29,9 @@ HEADERS = {
     "Vary": "HX-Request, Cookie, Accept-Language",
 }
 SCRIPT_TEXTS = (
-    "live", "connecting", "lost", "paused", "copied", "not_reached", "start_unloads", "skipped",
+    "live", "lost", "paused", "copied", "not_reached", "start_unloads", "start_anyway", "skipped",
     "new_lines", "matches", "lines", "first_token", "total_time", "tokens", "speed", "dimensions",
-    "in_use", "ours", "unit_s", "unit_min", "unit_h", "stop_all_ask", "loads_first", "start_waits",
-    "start_anyway", "stop_all",
+    "in_use", "ours", "unit_s", "unit_min", "stop_all_ask", "stop_all",
 )  # fmt: skip
 """Keys of the texts that scripts use."""
 POLLED_LINES = 500

@@ -84,7 +84,8 @@ def model_view(status: ModelStatus, order: int, now: float) -> ModelView:
     """The view of one model; `now` is the moment of the status."""
     word, tone, group = _mood(status)
     state = status.state
-    loading = state in COMING
+    queued = waits_for_room(status)
+    loading = state in COMING and not queued
     idle = state is State.READY and not status.pending
     unload_at = None
     if idle and status.idle_limit is not None:
@@ -99,8 +100,8 @@ def model_view(status: ModelStatus, order: int, now: float) -> ModelView:
         word=word,
         tone=tone,
         group=group,
-        since=None if state is State.STOPPED else round(now - status.state_seconds, 1),
-        stage=status.stage if loading or status.waiting else "",
+        since=None if queued or state is State.STOPPED else round(now - status.state_seconds, 1),
+        stage=status.stage if loading or queued else "",
         last_line=status.last_line if loading else "",
         usual_load=status.usual_load_seconds if loading else None,
         variant=status.variant,
@@ -120,8 +121,15 @@ def model_view(status: ModelStatus, order: int, now: float) -> ModelView:
     )
 
 
+def waits_for_room(status: ModelStatus) -> bool:
+    """It is wanted, and nothing of it runs yet."""
+    return status.variant is None and status.waiting > 0
+
+
 def _mood(status: ModelStatus) -> tuple[str, str, str]:
     """Word, tone and filter group."""
+    if waits_for_room(status):
+        return "st_waiting", "load", "busy"
     match status.state:
         case State.READY if status.pending:
             return "st_serving", "busy", "busy"
@@ -133,8 +141,6 @@ def _mood(status: ModelStatus) -> tuple[str, str, str]:
             return f"st_{status.state.value}", "leave", "busy"
         case State.SLEEPING:
             return "st_sleeping", "park", "loaded"
-    if status.waiting:
-        return "st_waiting", "load", "busy"
     if status.state is State.FAILED:
         return "st_failed", "bad", "problem"
     if status.startable is not None:
@@ -143,6 +149,8 @@ def _mood(status: ModelStatus) -> tuple[str, str, str]:
 
 
 def _action(status: ModelStatus) -> str:
+    if waits_for_room(status):
+        return "abort"
     match status.state:
         case State.STARTING | State.WAKING:
             return "abort"
@@ -150,8 +158,6 @@ def _action(status: ModelStatus) -> str:
             return "stop"
         case State.DRAINING | State.STOPPING:
             return "kill"
-    if status.waiting:
-        return "abort"
     return "" if status.startable is not None else "start"
 
 
@@ -259,7 +265,7 @@ def reserved_by_device(statuses: Iterable[ModelStatus]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class SummaryView:
-    """One line that answers: what is loaded, what is it doing, what is left."""
+    """One line that answers: what is loaded, what is it doing."""
 
     loaded: int
     models: int
@@ -267,13 +273,11 @@ class SummaryView:
     requests: int
     in_line: int
     problems: int
-    left: tuple[tuple[str, int, int], ...]
-    """(device, free MB, total MB) of those online."""
+    base_url: str
+    """What an OpenAI client is given."""
 
 
-def summary_view(
-    models: Iterable[ModelView], devices: Iterable[DeviceView] | None, requests: int
-) -> SummaryView:
+def summary_view(models: Iterable[ModelView], requests: int, address: str) -> SummaryView:
     rows = list(models)
     return SummaryView(
         loaded=sum(1 for m in rows if m.tone in ("idle", "busy", "park")),
@@ -282,7 +286,7 @@ def summary_view(
         requests=requests,
         in_line=sum(m.waiting for m in rows),
         problems=sum(1 for m in rows if m.group == "problem"),
-        left=tuple((d.name, d.free_mb, d.total_mb) for d in devices or () if d.online),
+        base_url=f"{address}/v1",
     )
 
 

@@ -2,13 +2,14 @@
 
 import { duration, megabytes, t } from "./words.js";
 
-const HEIGHT = 64;
+const HEIGHT = 52;
 const plots = new Map(); // element -> uPlot
 let latest = null;
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function options(element, total) {
+  const stepped = uPlot.paths.stepped({ align: 1 });
   const note = document.createElement("p");
   note.className = "chart-note";
   element.append(note);
@@ -33,8 +34,8 @@ function options(element, total) {
     ],
     series: [
       {},
-      { stroke: css("--others-line"), fill: css("--others-fill"), width: 1, points: { show: false } },
-      { stroke: css("--ours-line"), fill: css("--ours-fill"), width: 1, points: { show: false } },
+      { stroke: css("--others-line"), fill: css("--others-fill"), width: 1, points: { show: false }, paths: stepped },
+      { stroke: css("--ours-line"), fill: css("--ours-fill"), width: 1, points: { show: false }, paths: stepped },
     ],
     hooks: {
       setCursor: [
