@@ -253,7 +253,10 @@ class ModelController:
             if now - before > NAP:
                 self.fleet.forgive_idleness(now - before)
             before = now
-            self._reconcile()
+            try:
+                self._reconcile()
+            except Exception:  # a task root: a fault of ours must not take the models down
+                log.exception("the scheduler failed; it tries again in a second")
             await asyncio.sleep(TICK)
 
     def auto_start(self) -> None:
