@@ -31,7 +31,7 @@ from core.domain import DeviceReading, Model, Variant
 from core.errors import ModelFailed
 from core.events import Bus, ConfigChanged, PluginReloaded
 from core.gateway import Gateway
-from core.instance import HOST, Surroundings
+from core.health import HOST
 from core.launchers.leftovers import sweep
 from core.launchers.local import LocalLauncher
 from core.launchers.ports import bind_probe, free_port
@@ -41,6 +41,7 @@ from core.model_controller import ModelController, Parts
 from core.output import ModelOutput
 from core.plugin_system import PluginManager
 from core.signals import Signals
+from core.surroundings import Surroundings
 from core.tray import Sources as TraySources
 from core.tray import Tray
 from core.upstream import UpstreamPool

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal
 
 from core.bridge import in_thread
-from core.domain import Failure, LaunchSpec, Memory, Model, Variant
-from core.events import Event, InstanceChanged
-from core.launchers.base import Launcher, Process
-from core.output import ModelOutput
+from core.domain import Failure, Memory, Model, Variant
+from core.events import InstanceChanged
+from core.health import HOST, Health
+from core.launchers.base import Process
 from core.states import FINAL, NEXT, State
+from core.surroundings import Connections, Surroundings
 
 log = logging.getLogger(__name__)
 
 Goal = Literal["serve", "sleep", "stop"]
-HOST = "127.0.0.1"
-GOOD_PROBES = 2
-"""Healthy answers in a row before an instance is ready: some servers flap while they load."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.03, 0.5
-"""Seconds between two health probes: short at first, for the models that load at once."""
 PATIENT_DRAIN = 600.0
 """Seconds that running answers get when nobody is waiting for the stop (a config change)."""
 LAST_WORDS = 0.5
@@ -33,56 +27,6 @@ SLEPT = 1.0
 KILL_AGAIN = 5.0
 KNOCKS, KNOCK_PAUSE = 3, 0.2
 TAIL_LINES = 20
-
-
-async def port_answers(port: int) -> bool:
-    """Whether anybody accepts connections at the port of this machine."""
-    try:
-        async with asyncio.timeout(2.0):
-            _, writer = await asyncio.open_connection(HOST, port)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    return True
-
-
-class Interface(Protocol):
-    """The part of an interface plugin that an instance needs."""
-
-    def health_check(
-        self, model_alias: str, port: int, start_time: float, timeout_seconds: int, /
-    ) -> tuple[bool, str]: ...
-
-
-class Engine(Protocol):
-    """The part of an engine plugin that an instance needs."""
-
-    def launch_spec(
-        self, model: Model, variant: Variant, env: Mapping[str, str], /
-    ) -> LaunchSpec: ...
-    def sleep_memory(self, variant: Variant, /) -> Memory | None: ...
-    def sleep(self, host: str, port: int, /) -> None: ...
-    def wake(self, host: str, port: int, /) -> None: ...
-
-
-class Connections(Protocol):
-    """The pooled connections to the server; closed before the server is asked to stop."""
-
-    def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What an instance works with; the same for all instances of a Model at one time."""
-
-    engine: Engine
-    interface: Interface
-    launcher: Launcher
-    output: ModelOutput
-    connect: Callable[[str, int], Connections]
-    publish: Callable[[Event], None]
-    clock: Callable[[], float] = time.monotonic
-    port_answers: Callable[[int], Awaitable[bool]] = port_answers
 
 
 class _StopAsked(Exception):
@@ -286,7 +230,7 @@ class Instance:
         deadline = self.around.clock() + limit
         try:
             async with asyncio.timeout(limit):
-                await self._until_healthy(process)
+                await self._health(process).until_healthy()
         except TimeoutError:
             if self.around.clock() > deadline + SLEPT:
                 return False
@@ -294,38 +238,16 @@ class Instance:
             raise _Died(reason, "start_timeout") from None
         return True
 
-    async def _until_healthy(self, process: Process) -> None:
-        """Three layers: the port answers, it is ours, and real requests get real answers."""
-        began = time.time()
-        pause, good, probes = FIRST_PAUSE, 0, 0
-        self._stage(f"waiting for port {self.port}")
-        while good < GOOD_PROBES:
-            if await self.around.port_answers(self.port):
-                stranger = await in_thread(process.owner_of_port, name=f"{self.id} port")
-                if stranger is None:
-                    probes += 1
-                    healthy, message = await self._probe(began)
-                    good = good + 1 if healthy else 0
-                    self._stage(f"health check {probes}: {message}")
-                else:
-                    good = 0
-                    self._stage(stranger)
-            if good < GOOD_PROBES:
-                await asyncio.sleep(FIRST_PAUSE if good else pause)
-                pause = min(pause * 1.3, LONGEST_PAUSE)
-
-    async def _probe(self, began: float) -> tuple[bool, str]:
-        """Ask the interface plugin; whatever it raises means unhealthy."""
+    def _health(self, process: Process) -> Health:
         name = self.model.upstream_model or self.model.name
         limit = int(self.model.start_timeout)
         check = self.around.interface.health_check
-        try:
-            healthy, message = await in_thread(
-                check, name, self.port, began, limit, name=f"{self.id} health"
-            )
-        except Exception as error:  # a plugin
-            return False, f"{type(error).__name__}: {error}"
-        return bool(healthy), str(message)
+        return Health(
+            process,
+            lambda began: check(name, self.port, began, limit),
+            self.around.port_answers,
+            self._stage,
+        )
 
     async def _serve(self, process: Process) -> None:
         """READY or SLEEPING until the next wish, then what it takes to fulfil it."""

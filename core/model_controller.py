@@ -11,25 +11,18 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol
 
 from core.config.diff import Change
 from core.domain import Config, DeviceReading, Model, ModelStatus, Variant
-from core.errors import (
-    InsufficientMemory,
-    LLMManagerError,
-    ModelFailed,
-    ModelNotFound,
-    ModelStopped,
-    NoDevice,
-    StartTimeout,
-)
+from core.errors import LLMManagerError, ModelFailed, ModelStopped
 from core.events import Event, InstanceChanged
 from core.fleet import Fleet
-from core.instance import Instance, Surroundings
+from core.instance import Instance
+from core.lease import Lease
 from core.line import Line, Place
 from core.record import Record
+from core.refusals import failed, refusal
 from core.scheduling.decide import decide
 from core.scheduling.idling import idle_releases
 from core.scheduling.world import (
@@ -46,6 +39,7 @@ from core.scheduling.world import (
 )
 from core.states import COMING, FINAL, State
 from core.status import model_status
+from core.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -75,33 +69,6 @@ class Parts:
     """A port for a new instance. Raises OSError with a sentence when it is taken."""
     publish: Callable[[Event], None]
     clock: Callable[[], float] = time.monotonic
-
-
-class Lease:
-    """The right to send one request to one instance: `async with controller.lease(model)`."""
-
-    __slots__ = ("_controller", "_model", "instance")
-
-    def __init__(self, controller: ModelController, model: Model) -> None:
-        self._controller = controller
-        self._model = model
-        self.instance: Instance | None = None
-
-    async def __aenter__(self) -> Instance:
-        instance = self._controller.grant_now(self._model)
-        if instance is None:
-            instance = await self._controller.stand_in_line(self._model)
-        self.instance = instance
-        return instance
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self.instance is not None
-        self._controller.give_back(self.instance)
 
 
 class ModelController:
@@ -369,8 +336,10 @@ class ModelController:
                 self._release(instance_id, reason, stop)
             case Reject(demand, code, reason, retry_after):
                 if (place := self.line.place(demand)) is not None:
+                    failure = self._record(demand.model).failure
+                    now = self.parts.clock()
                     place.granted.set_exception(
-                        self._refusal(demand.model, code, reason, retry_after)
+                        refusal(demand.model, code, reason, retry_after, failure, now)
                     )
             case Waiting(demand, why, _):
                 if (place := self.line.place(demand)) is not None:
@@ -440,28 +409,8 @@ class ModelController:
             self.start_soon(self.config.models[name])
         self._soon()
 
-    def _refusal(
-        self, name: str, code: str, reason: str, retry_after: float | None
-    ) -> LLMManagerError:
-        text = f"'{name}' cannot be loaded: {reason}"
-        if code == "model_not_found":
-            return ModelNotFound(text, param="model")
-        if code == "no_device":
-            return NoDevice(text)
-        if code == "insufficient_memory":
-            return InsufficientMemory(text, retry_after=retry_after)
-        return self._failed(name, self.parts.clock())
-
     def _failed(self, name: str, now: float) -> LLMManagerError:
-        """The last failure as an answer: why, the exit code, the last lines, when to try again."""
-        failure = self._record(name).failure
-        if failure is None:
-            return ModelFailed(f"'{name}' did not start")
-        text = f"'{name}' did not start: {failure.reason}"
-        if failure.log_tail:
-            text += "\nlast lines of its log:\n" + "\n".join(failure.log_tail[-8:])
-        kind = StartTimeout if failure.code == "start_timeout" else ModelFailed
-        return kind(text, retry_after=max(1.0, failure.retry_at - now))
+        return failed(name, self._record(name).failure, now)
 
     async def _start_quietly(self, model: Model) -> None:
         try:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from core.events import InstanceChanged
-from core.instance import Instance, Surroundings
+from core.instance import Instance
 from core.states import NEXT, State
+from core.surroundings import Surroundings
 from tests.fakes.launcher import FakeProcess
 from tests.fakes.parts import House
 from tests.fakes.waiting import until

@@ -95,7 +95,9 @@ class ModelSection(Struct, frozen=True, kw_only=True):
         float, Meta(ge=0.1, le=1_000_000, description="Seconds a start may take.")
     ] = 300.0
     stop_timeout: Annotated[Seconds, says("Seconds to end by itself before it is killed.")] = 10.0
-    pinned: Annotated[bool, says("Unloaded by nothing but a person or the end of the program.")] = False
+    pinned: Annotated[bool, says("Unloaded by nothing but a person or the end of the program.")] = (
+        False
+    )
     priority: Annotated[
         int,
         Meta(

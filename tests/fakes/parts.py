@@ -12,9 +12,9 @@ from typing import Any
 
 from core.domain import Config, DeviceReading, LaunchSpec, Memory, Model, Program, Variant
 from core.events import Bus
-from core.instance import Surroundings
 from core.model_controller import ModelController, Parts
 from core.output import ModelOutput
+from core.surroundings import Surroundings
 from tests.fakes.launcher import FakeLauncher, FakeProcess
 from tests.fakes.waiting import until
 
