@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from core.access import Access
 from core.errors import BadRequest, BodyTooLarge, LLMManagerError, MethodNotAllowed, NotFound
-from core.gateway import Gateway
+from core.gateway import Gateway, check_length
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +25,12 @@ Expect = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse | None]]
 def build_app(access: Access, gateway: Gateway, routes: Iterable[web.RouteDef]) -> web.Application:
     """The application: the given routes, and the gateway for every other path."""
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_guard(access)])
-    app.add_routes([*routes, web.route("*", "/{path:.*}", gateway.handle)])
+    app.add_routes([*routes, web.route("*", "/{path:.*}", _elsewhere(gateway))])
+    app.on_response_prepare.append(_cors(access))
     expect = _expect_handler(access)
     for route in app.router.routes():
         route._expect_handler = expect  # before any byte of a body is asked for
+    logging.getLogger("aiohttp.server").addFilter(short_when_malformed)
     return app
 
 
@@ -36,29 +39,54 @@ def _guard(access: Access) -> Any:
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response: web.StreamResponse
         try:
             access.check(request)
             if request.method == hdrs.METH_OPTIONS:
-                response = _options(request)
-            else:
-                response = await handler(request)
-                if response.prepared:
-                    return response
+                return _options(request)
+            return await handler(request)
         except LLMManagerError as error:
-            response = render(error)
+            return render(error)
         except web.HTTPException as error:
-            response = render(_translate(request, error)) if error.status >= 400 else error
+            if error.status < 400:
+                raise
+            return render(_translate(request, error))
         except Exception as error:  # a task root
             if request.transport is None or request.transport.is_closing():
                 raise  # the client left; aiohttp closes quietly
             log.exception("%s %s failed", request.method, request.path)
-            response = render(LLMManagerError(f"{type(error).__name__} inside LLM-Manager"))
-        for name, value in access.cors_headers(request):
-            response.headers[name] = value
-        return response
+            return render(LLMManagerError(f"{type(error).__name__} inside LLM-Manager"))
 
     return guard
+
+
+def _elsewhere(gateway: Gateway) -> Handler:
+    """Model traffic, or a plain word on what there is at this path."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return await gateway.handle(request)
+        except NotFound:
+            methods: set[str] = set()
+            for resource in request.app.router.resources():
+                match, known = await resource.resolve(request)
+                methods |= known if match is None else set()
+            if not methods:
+                raise
+            raise _wrong_method(request, methods) from None
+
+    return handle
+
+
+def _cors(access: Access) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Let an allowed page of another origin read the answer, whichever part of us made it."""
+
+    async def add(request: web.Request, response: web.StreamResponse) -> None:
+        for name, value in access.cors_headers(request):
+            if name == hdrs.VARY and (others := response.headers.get(name)):
+                value = f"{others}, {value}"
+            response.headers[name] = value
+
+    return add
 
 
 def _expect_handler(access: Access) -> Expect:
@@ -67,17 +95,27 @@ def _expect_handler(access: Access) -> Expect:
     async def expect(request: web.Request) -> web.StreamResponse | None:
         try:
             access.check(request)
+            check_length(request)
         except LLMManagerError as error:
             return render(error)
-        if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
-            return web.Response(status=417, text="only 100-continue can be expected")
-        if (request.content_length or 0) > BODY_LIMIT:
-            return None  # the handler refuses it; no body is asked for
-        if request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return None
+        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+            if request.transport is not None:
+                request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return None
+        return render(BadRequest("only 100-continue can be expected", param="Expect"))
 
     return expect
+
+
+def short_when_malformed(record: logging.LogRecord) -> bool:
+    """One line for a request that is no proper HTTP: its bytes may hold a key."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError | web.RequestPayloadError):
+        record.exc_info = None
+        record.msg += ": not HTTP (%s)"
+        record.args = (*(record.args or ()), type(error).__name__)
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 def render(error: LLMManagerError) -> web.Response:
@@ -92,13 +130,17 @@ def render(error: LLMManagerError) -> web.Response:
 
 def _translate(request: web.Request, error: web.HTTPException) -> LLMManagerError:
     if isinstance(error, web.HTTPMethodNotAllowed):
-        allow = ", ".join(sorted(error.allowed_methods))
-        return MethodNotAllowed(f"{request.path} takes {allow}", allow=allow)
+        return _wrong_method(request, error.allowed_methods)
     if isinstance(error, web.HTTPNotFound):
         return NotFound(f"there is nothing at {request.path}")
     if isinstance(error, web.HTTPRequestEntityTooLarge):
         return BodyTooLarge("the body is too large")
     return BadRequest(error.reason)
+
+
+def _wrong_method(request: web.Request, methods: Iterable[str]) -> MethodNotAllowed:
+    allow = ", ".join(sorted(methods))
+    return MethodNotAllowed(f"{request.path} takes {allow}", allow=allow)
 
 
 def _options(request: web.Request) -> web.Response:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import re
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -51,6 +53,12 @@ class Plugins(Protocol):
     def endpoints(self) -> Mapping[str, frozenset[str]]: ...
 
 
+FORM = "multipart/form-data"
+_FORM_MODEL = re.compile(
+    rb'(\r\ncontent-disposition:[^\r\n]*\bname="?model\b"?[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n)'
+    rb"[^\r\n]*(\r\n--)",
+    re.IGNORECASE,
+)
 _DECODED = DROPPED | {b"content-encoding"}
 """aiohttp has decompressed the body: model servers cannot be expected to."""
 
@@ -106,7 +114,7 @@ class Gateway:
         model = self._catalog.resolve(await model_name(request, body))
         self._check_interface(model, path[1:])
         if model.upstream_model is not None:
-            body = rename(body, model.upstream_model)
+            body = rename(request, body, model.upstream_model)
         try:
             return await self._deliver(request, body, model)
         except ServerUnreachable:
@@ -175,18 +183,28 @@ class Gateway:
 
 async def read_body(request: web.Request) -> bytes:
     """The whole body, decompressed. Raises BodyTooLarge, BadRequest."""
+    check_length(request)
     try:
         return await request.read()
-    except (aiohttp.ClientPayloadError, aiohttp.http_exceptions.HttpProcessingError) as error:
+    except web.RequestPayloadError as error:
         raise BadRequest(f"the body cannot be read: {error}") from error
     except web.HTTPRequestEntityTooLarge as error:
-        limit = request.client_max_size // (1 << 20)
-        raise BodyTooLarge(f"the body is larger than {limit} MiB") from error
+        raise _too_large(request) from error
+
+
+def check_length(request: web.Request) -> None:
+    """Refuse a body that announces itself as too large before any of it is read."""
+    if (request.content_length or 0) > request.client_max_size:
+        raise _too_large(request)
+
+
+def _too_large(request: web.Request) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {request.client_max_size >> 20} MiB")
 
 
 async def model_name(request: web.Request, body: bytes) -> str:
     """The model that the request names, in JSON or in a form. Raises InvalidJSON, MissingModel."""
-    if request.content_type == "multipart/form-data":
+    if request.content_type == FORM:
         name: object = await _form_field(request, body)
     else:
         try:
@@ -207,7 +225,7 @@ async def _form_field(request: web.Request, body: bytes) -> str | None:
         async for part in aiohttp.MultipartReader(request.headers, stream):
             if isinstance(part, aiohttp.BodyPartReader) and part.name == "model":
                 return await part.text()
-    except ValueError as error:
+    except (ValueError, LookupError, RuntimeError, zlib.error) as error:  # all that parts can do
         raise InvalidJSON(f"the form cannot be read: {error}") from error
     return None
 
@@ -221,8 +239,10 @@ class _NoFlow:
     def resume_reading(self) -> None: ...
 
 
-def rename(body: bytes, name: str) -> bytes:
-    """The same JSON object with another model name; every other value keeps its very bytes."""
+def rename(request: web.Request, body: bytes, name: str) -> bytes:
+    """The same object or form with another model name; all the rest keeps its very bytes."""
+    if request.content_type == FORM:
+        return _FORM_MODEL.sub(lambda found: found[1] + name.encode() + found[2], body, count=1)
     fields = _decode_fields(body)
     fields["model"] = msgspec.Raw(msgspec.json.encode(name))
     return msgspec.json.encode(fields)
