@@ -52,8 +52,8 @@ class Dashboard:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/", self.page),
-            web.get("/models/{name}", self.page),
-            web.get("/models/{name}/{tab:log|requests|try}", self.page),
+            web.get("/models/{name:[^/]+}", self.page),
+            web.get("/models/{name:[^/]+}/{tab:log|requests|try}", self.page),
             *(web.get(f"/{kind}", self.page) for kind in PAGES),
             web.get("/live", self.live),
             web.get("/static/{version}/{file:.+}", self.static),

@@ -296,8 +296,8 @@ def test_try_chat_with_numbers_and_calls_to_copy(tabs: Tabs) -> None:
     page = tabs.open("/models/chat/try")
     page.locator("#panel textarea").first.fill("it's me")
     page.get_by_role("button", name="Send", exact=True).click()
-    playwright.expect(page.locator(".try-answer")).to_contain_text("t4")
-    playwright.expect(page.locator(".try-numbers")).to_contain_text("First token")
+    playwright.expect(page.locator("#panel .try-answer")).to_contain_text("t4")
+    playwright.expect(page.locator("#panel .try-numbers")).to_contain_text("First token")
     assert "it'\\''s me" in page.locator("[data-call=curl]").inner_text()
     page.get_by_role("button", name="Copy Python").click()
     playwright.expect(page.locator(".toast").first).to_be_visible()
@@ -306,7 +306,7 @@ def test_try_chat_with_numbers_and_calls_to_copy(tabs: Tabs) -> None:
     assert "it's me" in copied
     page.get_by_role("button", name="/v1/completions").click()
     page.get_by_role("button", name="Send", exact=True).click()
-    playwright.expect(page.locator(".try-answer")).to_contain_text("t4")
+    playwright.expect(page.locator("#panel .try-answer")).to_contain_text("t4")
     for kind in ("curl", "python"):
         assert "completions" in page.locator(f"[data-call={kind}]").inner_text()
 
@@ -317,7 +317,7 @@ def test_try_chat_with_numbers_and_calls_to_copy(tabs: Tabs) -> None:
 def test_try_the_other_interfaces(tabs: Tabs, model: str, answer: str) -> None:
     page = tabs.open(f"/models/{model}/try")
     page.get_by_role("button", name="Send", exact=True).click()
-    playwright.expect(page.locator(".try-answer")).to_contain_text(answer)
+    playwright.expect(page.locator("#panel .try-answer")).to_contain_text(answer)
     compile(page.locator("[data-call=python]").inner_text(), "copied", "exec")
 
 

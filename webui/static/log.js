@@ -134,8 +134,9 @@ export class LogView {
     this.root.querySelector(".log-empty").hidden = this.#lines.length > 0;
     this.space.style.height = `${total * ROW}px`;
     if (this.#follow) this.view.scrollTop = total * ROW;
-    const first = Math.max(0, Math.floor(this.view.scrollTop / ROW) - BESIDE);
     const seen = Math.ceil(this.view.clientHeight / ROW) + 2 * BESIDE;
+    const top = Math.min(Math.floor(this.view.scrollTop / ROW) - BESIDE, total - seen);
+    const first = Math.max(0, top);
     const last = Math.min(total, first + seen);
     while (this.rows.children.length > last - first) this.rows.lastChild.remove();
     while (this.rows.children.length < last - first) {
