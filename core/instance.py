@@ -152,7 +152,8 @@ class Instance:
     def planned_state(self) -> State:
         """The state to plan with: a wish that was stated counts as begun."""
         if self._goal == "stop" and self.state not in FINAL:
-            return State.DRAINING if self.state is State.READY else State.STOPPING
+            serving = self.state in (State.READY, State.DRAINING)
+            return State.DRAINING if serving else State.STOPPING
         if self._goal == "sleep" and self.state is State.READY:
             return State.DRAINING
         return self.state

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -107,6 +109,21 @@ async def test_a_stranger_on_the_port_is_never_trusted() -> None:
     assert "nginx (pid 1)" in one.instance.failure.reason
 
 
+async def test_a_limit_that_passed_while_the_machine_slept_counts_anew() -> None:
+    one = Life(start_timeout=0.1)
+    hours = count(step=3600.0)
+    one.around = replace(one.around, clock=lambda: next(hours))
+    one.instance = Instance("m#1", one.model, one.model.variants[0], 10_000, {}, one.around)
+    one.house.interface.healthy = False
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(one.instance.run())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(one.instance.ended.wait(), 0.3)
+        one.house.interface.healthy = True
+        await one.reaches(State.READY)
+        one.instance.stop("enough")
+
+
 async def test_never_healthy_is_a_start_timeout_and_leaves_nothing() -> None:
     one = Life(start_timeout=0.2)
     one.house.interface.healthy = False
@@ -202,6 +219,7 @@ async def test_drain_waits_for_the_last_lease() -> None:
         one.instance.acquire()
         one.instance.stop("enough")
         await one.reaches(State.DRAINING)
+        assert one.instance.planned_state is State.DRAINING
         assert one.process.alive
         assert not one.house.connections[0].closed
         one.instance.release()
