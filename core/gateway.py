@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import re
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import aiohttp
 import msgspec
 from aiohttp import web
 
@@ -32,6 +29,7 @@ from core.errors import (
 )
 from core.events import Event, RequestFinished
 from core.exchange import InFlight
+from core.form import FORM, field_span
 from core.model_controller import ModelController
 from core.proxy import DROPPED, forward
 from core.upstream import UpstreamPool
@@ -53,12 +51,6 @@ class Plugins(Protocol):
     def endpoints(self) -> Mapping[str, frozenset[str]]: ...
 
 
-FORM = "multipart/form-data"
-_FORM_MODEL = re.compile(
-    rb'(\r\ncontent-disposition:[^\r\n]*\bname="?model\b"?[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n)'
-    rb"[^\r\n]*(\r\n--)",
-    re.IGNORECASE,
-)
 _DECODED = DROPPED | {b"content-encoding"}
 """aiohttp has decompressed the body: model servers cannot be expected to."""
 
@@ -111,7 +103,7 @@ class Gateway:
         if request.method != "POST":
             raise MethodNotAllowed(f"{path} takes POST")
         body = await read_body(request)
-        model = self._catalog.resolve(await model_name(request, body))
+        model = self._catalog.resolve(model_name(request, body))
         self._check_interface(model, path[1:])
         if model.upstream_model is not None:
             body = rename(request, body, model.upstream_model)
@@ -139,7 +131,7 @@ class Gateway:
             log.exception("interface plugin '%s' failed", model.interface)
             raise ModelFailed(f"interface plugin '{model.interface}': {error!r}") from error
         if not served:
-            raise EndpointNotSupported(message, param="model")
+            raise EndpointNotSupported(str(message), param="model")
 
     async def _forward(
         self, request: web.Request, body: bytes, model: Model, instance: str, pool: UpstreamPool
@@ -202,47 +194,28 @@ def _too_large(request: web.Request) -> BodyTooLarge:
     return BodyTooLarge(f"the body is larger than {request.client_max_size >> 20} MiB")
 
 
-async def model_name(request: web.Request, body: bytes) -> str:
+def model_name(request: web.Request, body: bytes) -> str:
     """The model that the request names, in JSON or in a form. Raises InvalidJSON, MissingModel."""
-    if request.content_type == FORM:
-        name: object = await _form_field(request, body)
-    else:
-        try:
+    try:
+        if request.content_type == FORM:
+            span = field_span(request.headers["Content-Type"], body, "model")
+            name: object = body[slice(*span)].decode() if span else None
+        else:
             name = _decode_name(body).model
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidJSON(f"the body is not a JSON object: {error}") from error
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        kind = "a form" if request.content_type == FORM else "a JSON object"
+        raise InvalidJSON(f"the body is not {kind}: {error}") from error
     if not isinstance(name, str) or not name:
         raise MissingModel('the body names no "model"', param="model")
     return name
 
 
-async def _form_field(request: web.Request, body: bytes) -> str | None:
-    """The `model` field of a form with files (audio transcription)."""
-    stream = aiohttp.StreamReader(_NoFlow(), limit=2**16)  # type: ignore[arg-type]
-    stream.feed_data(body)
-    stream.feed_eof()
-    try:
-        async for part in aiohttp.MultipartReader(request.headers, stream):
-            if isinstance(part, aiohttp.BodyPartReader) and part.name == "model":
-                return await part.text()
-    except (ValueError, LookupError, RuntimeError, zlib.error) as error:  # all that parts can do
-        raise InvalidJSON(f"the form cannot be read: {error}") from error
-    return None
-
-
-class _NoFlow:
-    """A protocol that never pauses: the bytes are all here already."""
-
-    _reading_paused = False
-
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-
-
 def rename(request: web.Request, body: bytes, name: str) -> bytes:
     """The same object or form with another model name; all the rest keeps its very bytes."""
     if request.content_type == FORM:
-        return _FORM_MODEL.sub(lambda found: found[1] + name.encode() + found[2], body, count=1)
+        span = field_span(request.headers["Content-Type"], body, "model")
+        assert span is not None, "the model was found by this name"
+        return body[: span[0]] + name.encode() + body[span[1] :]
     fields = _decode_fields(body)
     fields["model"] = msgspec.Raw(msgspec.json.encode(name))
     return msgspec.json.encode(fields)
