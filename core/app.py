@@ -382,7 +382,7 @@ def script_env(
         "LLM_MODEL": model.name,
         "LLM_VARIANT": variant.name,
         "LLM_DEVICES": ",".join(variant.devices),
-        "LLM_MANAGER_PYTHON": sys.executable,
+        "LLM_MANAGER_PYTHON": sys.executable.replace("pythonw.exe", "python.exe"),
         "PYTHONUTF8": "1",
     }
     indices = [readings[d].index for d in variant.devices if d in readings]
