@@ -332,7 +332,7 @@ class Exchange:
         transport = self._transport
         if self._head is not None and self._head.events:
             error = UpstreamError(f"The server of {self._live.model} broke the answer: {reason}.")
-            ending = b"".join(self._reads)
+            ending = b"" if self._body.error else b"".join(self._reads)
             if self._head.chunked:
                 ending = ending.removesuffix(b"\r\n")
             transport.write(self._body.last_words(error_event(error, ending)))

@@ -74,7 +74,7 @@ async def test_compressed_answers_pass_unread() -> None:
 @pytest.mark.parametrize("cut", range(1, 90))
 async def test_a_head_may_come_in_any_two_pieces(cut: int) -> None:
     whole = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"
-    play, answer = await played(*filter(None, (whole[:cut], whole[cut:])))
+    _, answer = await played(*filter(None, (whole[:cut], whole[cut:])))
     assert (answer.status, answer.body, answer.whole) == (201, b"ok", True)
 
 
@@ -197,21 +197,21 @@ async def test_a_stream_broken_at_any_byte_ends_with_an_error_event(
 
 
 async def test_a_broken_stream_without_chunks_ends_with_an_error_event() -> None:
-    play, answer = await played(SSE + b"\r\n", b"data: 1\n\n", end="reset")
+    _, answer = await played(SSE + b"\r\n", b"data: 1\n\n", end="reset")
     assert b"event: error" in answer.body
     assert not answer.whole
-    play, answer = await played(SSE + b"\r\n", b"data: 1\n\nda", end="eof")
+    _, answer = await played(SSE + b"\r\n", b"data: 1\n\nda", end="eof")
     assert b"event: error" in answer.body
     assert not answer.whole
-    play, answer = await played(SSE + b"\r\n", b"data: 1\n\n", end="eof")
+    _, answer = await played(SSE + b"\r\n", b"data: 1\n\n", end="eof")
     assert (answer.body, answer.whole) == (b"data: 1\n\n", True)
 
 
 async def test_the_error_stays_inside_the_announced_length() -> None:
-    play, answer = await played(SSE + b"Content-Length: 500\r\n\r\n", b"data: 1\n\n", end="eof")
+    _, answer = await played(SSE + b"Content-Length: 500\r\n\r\n", b"data: 1\n\n", end="eof")
     assert b"event: error" in answer.body
     assert not answer.whole
-    play, answer = await played(SSE + b"Content-Length: 30\r\n\r\n", b"data: 1\n\n", end="eof")
+    _, answer = await played(SSE + b"Content-Length: 30\r\n\r\n", b"data: 1\n\n", end="eof")
     assert answer.body == b"data: 1\n\n"
 
 

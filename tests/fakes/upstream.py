@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from core.errors import LLMManagerError
-from core.proxy import DROPPED, Forwarded, InFlight, forward
+from core.exchange import InFlight
+from core.proxy import DROPPED, Forwarded, forward
 from core.upstream import UpstreamPool
+from tests.fakes.waiting import until
 
 Step = bytes | asyncio.Event | Callable[["Connection"], Awaitable[None]]
 """Bytes to send, an event to wait for, or something to do with the connection."""
@@ -27,7 +29,8 @@ class Connection:
     writer: asyncio.StreamWriter
     requests: list[bytes] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    """The other side closed or reset it."""
+    """The other side closed or reset it, or the test is over."""
+    served: bool = False
 
 
 async def close(connection: Connection) -> None:
@@ -67,14 +70,18 @@ class ScriptedServer:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(reader, writer)
         self.connections.append(connection)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        try:
             while not writer.is_closing():
                 connection.requests.append(await self._request(reader))
                 script = self.scripts.popleft() if len(self.scripts) > 1 else self.scripts[0]
                 for step in script:
                     await self._do(step, connection)
-        connection.ended.set()
-        writer.close()
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return
+        finally:
+            connection.ended.set()
+            connection.served = True
+            writer.close()
 
     async def _request(self, reader: asyncio.StreamReader) -> bytes:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -105,8 +112,8 @@ async def scripted(*scripts: Script) -> AsyncIterator[ScriptedServer]:
         server.close()
         for connection in fake.connections:
             connection.writer.transport.abort()
-        while not all(connection.ended.is_set() for connection in fake.connections):
-            await asyncio.sleep(0.001)
+            connection.ended.set()
+        await until(lambda: all(connection.served for connection in fake.connections))
 
 
 @dataclass
