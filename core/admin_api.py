@@ -223,8 +223,8 @@ class AdminApi:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         async def events() -> AsyncIterator[str]:
-            yield f"event: snapshot\ndata: {json.dumps(self._snapshot())}\n\n"
-            with self._s.bus.subscribe() as subscription:
+            with self._s.bus.subscribe() as subscription:  # before the snapshot: no gap between
+                yield f"event: snapshot\ndata: {json.dumps(self._snapshot())}\n\n"
                 async for event in subscription:
                     yield self._event(event)
 

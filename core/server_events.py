@@ -23,6 +23,8 @@ async def send_events(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
     )
     await response.prepare(request)
+    if request.method == "HEAD":
+        return response
     turn = asyncio.Lock()
 
     async def write(text: str) -> None:
