@@ -123,7 +123,8 @@ def client_command(function: Callable[..., Any]) -> click.Command:
 def console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    wide = None if sys.stdout is not None and sys.stdout.isatty() else 200
+    return Console(highlight=False, soft_wrap=True, width=wide)
 
 
 def table(columns: list[str], rows: list[list[str]]) -> None:
@@ -133,7 +134,7 @@ def table(columns: list[str], rows: list[list[str]]) -> None:
 
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        grid.add_column(column, overflow="fold", no_wrap=False)
+        grid.add_column(column, overflow="fold", no_wrap=column == columns[0])
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     console().print(grid)
