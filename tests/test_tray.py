@@ -225,11 +225,24 @@ async def test_a_thousand_changes_are_one_update(tmp_path: Path) -> None:
 async def test_a_finished_request_changes_nothing_that_is_shown(tmp_path: Path) -> None:
     async with scene(tmp_path) as it:
         await it.shown()
-        looks = it.controller.looks
+        await until(lambda: it.tray._due is None)
         it.bus.publish(RequestFinished("m", "m#1", "/v1/x", 200, 1.0, "ok"))
-        it.bus.publish(ConfigChanged((), ("taken after it",)))
-        await until(lambda: it.panel.notices)
-        assert it.controller.looks == looks
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert it.tray._due is None
+        it.bus.publish(DevicesChanged())
+        await until(lambda: it.tray._due is not None)
+
+
+async def test_the_same_state_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with scene(tmp_path) as it:
+        await it.shown()
+        for state in ("on", "off (gone)", "off (gone)", "on"):
+            it.tray.report(state)
+        await until(lambda: caplog.text.count("tray: on") == 2)
+        assert caplog.text.count("tray: off (gone)") == 1
 
 
 async def test_the_menu_is_made_in_the_icons_thread_from_the_last_view(tmp_path: Path) -> None:
