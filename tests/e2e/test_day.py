@@ -304,9 +304,9 @@ async def day_and_night(
     assert set(history.states.values()) <= FINAL, "somebody did not end"
     assert history.requests.total() <= requests
     assert history.requests["ok"] >= day.seen["answered"] + day.seen["streamed"]
-    for name in set(KINDS) - {"dies"}:
+    for name in ("chat-a", "chat-b", "embed", "rerank"):
         assert day.served[name] > 0, f"{name} never answered"
-    assert day.seen["answered"] + day.seen["streamed"] > requests / 2
+    assert day.seen["answered"] + day.seen["streamed"] > requests / 3
     if sys.platform == "linux":
         assert not owned_by(day.running.process.pid)
     starts = len(history.states)
