@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import NamedTuple
 
 from core.answer_head import BadAnswer, Head, hopeless, parse_head
 from core.errors import UpstreamError
@@ -64,8 +65,7 @@ class InFlight:
     usage: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """The side that waits for the answer."""
 
     transport: asyncio.Transport

@@ -28,8 +28,14 @@ class _Usage(msgspec.Struct):
     prompt_tokens_details: _Details | None = None
 
 
-_usage = msgspec.json.Decoder(_Usage).decode
-_timings = msgspec.json.Decoder(dict[str, Number]).decode
+class _Answer(msgspec.Struct):
+    usage: _Usage | None = None
+    timings: dict[str, Number] | None = None
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_usage = msgspec.json.Decoder(_Usage).decode
+_decode_timings = msgspec.json.Decoder(dict[str, Number]).decode
 
 
 def without_borders(data: bytes) -> bytes:
@@ -42,13 +48,11 @@ def without_borders(data: bytes) -> bytes:
 
 def read_usage(opening: bytes, ending: bytes) -> dict[str, float]:
     """OpenAI's `usage` and llama.cpp's `timings`, flat; empty where the server told neither."""
+    answer = _whole(ending) if ending.startswith(b"{") else None
+    if answer is None:
+        answer = _parts(opening, ending)
     found: dict[str, float] = {}
-    told = _last_object(ending, b'"usage"') or _last_object(opening, b'"usage"')
-    if told:
-        try:
-            usage = _usage(told)
-        except (msgspec.MsgspecError, RecursionError):
-            return found
+    if usage := answer.usage:
         if usage.prompt_tokens is not None:
             found["prompt_tokens"] = usage.prompt_tokens
         if usage.completion_tokens is not None:
@@ -58,15 +62,32 @@ def read_usage(opening: bytes, ending: bytes) -> dict[str, float]:
         details = usage.prompt_tokens_details
         if details is not None and details.cached_tokens is not None:
             found["cached_tokens"] = details.cached_tokens
-    told = _last_object(ending, b'"timings"')
-    if told:
-        try:
-            found.update(_timings(told))
-        except msgspec.MsgspecError:
-            return found
-        if "cache_n" in found:
-            found.setdefault("cached_tokens", found["cache_n"])
+    if timings := answer.timings:
+        found.update(timings)
+        if "cache_n" in timings:
+            found.setdefault("cached_tokens", timings["cache_n"])
     return found
+
+
+def _whole(data: bytes) -> _Answer | None:
+    """The usual small answer is one JSON object and all of it is there."""
+    try:
+        return _decode_answer(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _parts(opening: bytes, ending: bytes) -> _Answer:
+    """Of a stream, or of an answer whose middle was not kept."""
+    answer = _Answer()
+    try:
+        if told := _last_object(ending, b'"usage"') or _last_object(opening, b'"usage"'):
+            answer.usage = _decode_usage(told)
+        if told := _last_object(ending, b'"timings"'):
+            answer.timings = _decode_timings(told)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return answer
+    return answer
 
 
 def _last_object(data: bytes, key: bytes) -> bytes:
