@@ -38,7 +38,12 @@ def _entry(content: bytes) -> dict[str, str]:
 def _exec_words(value: str) -> list[str]:
     """As the specification reads it: the string's escapes first, then quotes and field codes."""
     words = re.findall(r'"((?:[^"\\]|\\.)*)"', value.replace("\\\\", "\\"))
-    return [re.sub(r"\\(.)", r"\1", word).replace("%%", "%") for word in words]
+    return [re.sub("%(.?)", _field, re.sub(r"\\(.)", r"\1", word)) for word in words]
+
+
+def _field(code: re.Match[str]) -> str:
+    assert code[1] == "%", f"{code[0]} would be replaced by files or names"
+    return "%"
 
 
 @pytest.mark.parametrize("word", ["/plain", "/with space", AWKWARD])
