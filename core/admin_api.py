@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -215,14 +215,14 @@ class AdminApi:
         output = self._s.output(self._model(request).name)
         history = _count(request, 100)
 
-        async def events() -> AsyncIterator[str]:
+        async def events() -> AsyncGenerator[str, None]:
             async for lines in output.follow(history):
                 yield "".join(f"data: {json.dumps({'line': line})}\n\n" for line in lines)
 
         return await send_events(request, self._s.closing, events())
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        async def events() -> AsyncIterator[str]:
+        async def events() -> AsyncGenerator[str, None]:
             with self._s.bus.subscribe() as subscription:  # before the snapshot: no gap between
                 yield f"event: snapshot\ndata: {json.dumps(self._snapshot())}\n\n"
                 async for event in subscription:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -47,7 +47,7 @@ class LogsApi:
     async def stream(self, request: web.Request) -> web.StreamResponse:
         history = wanted_lines(request, 100)
 
-        async def events() -> AsyncIterator[str]:
+        async def events() -> AsyncGenerator[str, None]:
             async for lines in follow_file(self._log_file, history):
                 yield "".join(f"data: {json.dumps({'line': line})}\n\n" for line in lines)
 

@@ -20,7 +20,7 @@ from core.admin_api import AdminApi, Facts, Sources
 from core.admin_changes import ChangesApi
 from core.admin_logs import LogsApi
 from core.admin_requests import RequestsApi
-from core.api_server import build_app
+from core.api_server import build_app, front_door
 from core.autostart import autostart
 from core.bridge import Bridge, in_thread
 from core.catalog import Catalog
@@ -126,14 +126,17 @@ class App:
             self.tray = Tray(bridge, self._tray_sources())
         self.plugins.load_all_plugins()
         self.gateway.plugins_changed()
+        web_app = self._web_app()
         runner = web.AppRunner(
-            self._web_app(),
+            web_app,
             access_log=None,
             handler_cancellation=True,
             shutdown_timeout=LAST_ANSWERS,
             keepalive_timeout=75.0,
         )
         await runner.setup()
+        assert runner.server is not None
+        runner.server.request_handler = front_door(web_app, self.access, self.gateway)
         for line in await in_thread(sweep, name="sweep"):
             log.warning("%s", line)
         sites = [web.SockSite(runner, s, backlog=1024) for s in self.listener.sockets]
@@ -209,6 +212,7 @@ class App:
                 plugins=self.plugin_status,
                 output=self.output,
                 closing=self.closing,
+                tray_note=lambda: self.tray.state if self.tray else "off (headless)",
             )
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from aiohttp import web
@@ -13,7 +13,7 @@ KEEP_ALIVE = 15.0
 
 
 async def send_events(
-    request: web.Request, closing: asyncio.Event, *sources: AsyncIterator[str]
+    request: web.Request, closing: asyncio.Event, *sources: AsyncGenerator[str, None]
 ) -> web.StreamResponse:
     """Send what the sources yield until the client leaves, one of them ends, or `closing` is set.
 
@@ -31,8 +31,8 @@ async def send_events(
         async with turn:
             await response.write(text.encode())
 
-    async def send(source: AsyncIterator[str]) -> None:
-        async with aclosing(source) as events:  # type: ignore[type-var]
+    async def send(source: AsyncGenerator[str, None]) -> None:
+        async with aclosing(source) as events:
             async for text in events:
                 await write(text)
 

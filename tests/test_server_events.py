@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 from aiohttp import web
@@ -21,7 +21,7 @@ class Source:
         self.texts: asyncio.Queue[str] = asyncio.Queue()
         self.closed = False
 
-    async def events(self) -> AsyncIterator[str]:
+    async def events(self) -> AsyncGenerator[str, None]:
         try:
             while text := await self.texts.get():
                 yield text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ def update(board: Board, ask: Ask, boot: str) -> dict[str, Any]:
     return {"boot": boot, "version": board.version, "now": now, "html": html}
 
 
-async def updates(board: Board, ask: Ask, boot: str) -> AsyncIterator[str]:
+async def updates(board: Board, ask: Ask, boot: str) -> AsyncGenerator[str, None]:
     """Updates as long as the tab looks; the first at once, so that it knows that it is live."""
     picture = board.picture
     samples = -1
@@ -57,7 +57,8 @@ async def updates(board: Board, ask: Ask, boot: str) -> AsyncIterator[str]:
         if picture.history.count != samples:
             samples = picture.history.count
             yield message("history", history(board))
-        await picture.change(TICK)
+        if board.version == data["version"]:  # another tab has not rendered more meanwhile
+            await picture.change(TICK)
         await asyncio.sleep(GAP)
 
 
@@ -66,7 +67,7 @@ def history(board: Board) -> dict[str, object]:
     return board.picture.history.series({n: r for n, r in readings.items() if r.online})
 
 
-async def log_lines(board: Board, panel: Panel) -> AsyncIterator[str]:
+async def log_lines(board: Board, panel: Panel) -> AsyncGenerator[str, None]:
     """The last lines of the panel's log, then batches of new ones; never ends by itself."""
     yield message("log", {"reset": True, "lines": [], "skipped": 0})
     limit = LOG_HISTORY

@@ -63,11 +63,14 @@ class Picture:
             self.history.take(
                 self.sources.readings() or {}, reserved_by_device(self.sources.controller.status())
             )
-        beat, self._beat = self._beat, asyncio.Event()
-        beat.set()
+        self._beat.set()
 
     async def change(self, seconds: float) -> None:
-        """Return at the next event, or after `seconds`."""
+        """Return at the next event, or after `seconds`; at once if there was one meanwhile."""
+        if self._dirty:
+            return
+        if self._beat.is_set():
+            self._beat = asyncio.Event()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._beat.wait()
@@ -85,10 +88,7 @@ class Picture:
         )
         self._by_name = {view.name: view for view in self.models}
         self._moving = any(s.state in COMING or s.waiting for s in self._statuses)
-        readings = sources.readings()
-        self.devices = None
-        if readings is not None:
-            self.devices = tuple(device_view(r, self._statuses) for r in readings.values())
+        self.devices = self._devices()
         self.flights = tuple(
             FlightView(
                 number,
@@ -104,6 +104,16 @@ class Picture:
         )
         self.summary = summary_view(self.models, len(self.flights), sources.address)
         self.banners = self._banners()
+
+    def _devices(self) -> tuple[DeviceView, ...] | None:
+        readings = self.sources.readings()
+        if readings is None:
+            return None
+        before = {view.name: view.others_mb for view in self.devices or () if view.online}
+        return tuple(
+            device_view(reading, self._statuses, before.get(reading.name))
+            for reading in readings.values()
+        )
 
     def _banners(self) -> Banners:
         store = self.sources.store

@@ -77,5 +77,5 @@ class Sources:
     output: Callable[[str], ModelOutput]
     closing: asyncio.Event
     tray_note: Callable[[], str] = _no_note
-    """Why there is no tray icon; empty if there is one, or none is wanted."""
+    """`on`, or `off` with the reason."""
     clock: Callable[[], float] = time.monotonic

@@ -68,7 +68,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "config_warns": ("配置有提醒", "The config has warnings"),
         "plugin_broken": ("有插件未能加载。", "Some plugins did not load."),
         "details": ("详情", "Details"),
-        "tray_off": ("托盘图标：关闭", "Tray icon: off"),
+        "tray": ("托盘图标", "Tray icon"),
         # devices
         "devices": ("设备", "Devices"),
         "devices_reading": ("正在首次读取设备…", "Reading the devices for the first time…"),
@@ -302,6 +302,7 @@ STAGES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(.*) is loading on the same device"), r"\1 正在同一设备上加载"),
     (re.compile(r"all (\d+) places are taken"), r"\1 个并发名额已满"),
     (re.compile(r"(.*) is offline or unknown"), r"\1 离线或不存在"),
+    (re.compile(r"no NVIDIA driver on this machine"), "本机没有 NVIDIA 驱动"),
     (re.compile(r"stopping"), "结束进程"),
     (re.compile(r"draining"), "等待回答结束"),
     (re.compile(r"the server ended by itself \(exit code (\d+)\)"), r"服务器自行退出（退出码 \1）"),

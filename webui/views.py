@@ -197,16 +197,23 @@ class DeviceView:
     total_mb: int
     free_mb: int
     used_mb: int
+    others_mb: int
     parts: tuple[Part, ...]
     metrics: tuple[tuple[str, str], ...]
     """(key of the text, value with its unit)."""
 
 
-def device_view(reading: DeviceReading, statuses: Iterable[ModelStatus]) -> DeviceView:
-    """How a device's memory is shared out between our models, others, and nobody."""
+def device_view(
+    reading: DeviceReading, statuses: Iterable[ModelStatus], others_before: int | None = None
+) -> DeviceView:
+    """How a device's memory is shared out between our models, others, and nobody.
+
+    While a model loads, the reading does not tell its growth from other programs' use: as long as
+    it is possible, those keep what they had before (`others_before`).
+    """
     if not reading.online:
         return DeviceView(
-            key_of(reading.name), reading.name, False, reading.error or "", 0, 0, 0, (), ()
+            key_of(reading.name), reading.name, False, reading.error or "", 0, 0, 0, 0, (), ()
         )
     here = [
         (s.name, s.memory_mb[reading.name], s.state in COMING)
@@ -215,9 +222,10 @@ def device_view(reading: DeviceReading, statuses: Iterable[ModelStatus]) -> Devi
     ]
     held = sum(mb for _, mb, loading in here if not loading)
     reserved = sum(mb for _, mb, _ in here)
-    others = max(0, reading.used_mb - held) if held or not reserved else reading.used_mb
-    if reserved > held:  # a loading model's memory grows: what it took is not another program's
-        others = max(0, min(others, reading.total_mb - reserved))
+    others = max(0, reading.used_mb - held)
+    if reserved > held:
+        least = max(0, reading.used_mb - reserved)
+        others = max(least, min(others, least if others_before is None else others_before))
     free = max(0, min(reading.available_mb, reading.total_mb - reserved - others))
     return DeviceView(
         id=key_of(reading.name),
@@ -227,6 +235,7 @@ def device_view(reading: DeviceReading, statuses: Iterable[ModelStatus]) -> Devi
         total_mb=reading.total_mb,
         free_mb=free,
         used_mb=reading.used_mb,
+        others_mb=others,
         parts=tuple(_parts(here, others, free, max(1, reading.total_mb))),
         metrics=tuple(_metrics(reading.metrics)),
     )

@@ -80,7 +80,8 @@ def test_what_moves_is_looked_at_without_events(board: Board, world: World) -> N
     assert "flights" in ids(board, version)
     world.statuses[0] = status("a", state=State.STARTING, variant="A", last_line="one")
     world.happen("a")
-    version = ids(board, 0) and board.version
+    board.refresh()
+    version = board.version
     world.statuses[0] = status("a", state=State.STARTING, variant="A", last_line="two")
     assert ids(board, version) == {f"m-{key_of('a')}"}
 

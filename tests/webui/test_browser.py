@@ -88,7 +88,7 @@ class Tabs:
         page.on("console", self._said)
         page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
         page.on("request", self._asked)
-        page.on("dialog", lambda dialog: (self.faults.append("a dialog"), dialog.dismiss()))
+        page.on("dialog", self._dialog)
         page.goto(self.program.address + path, wait_until="domcontentloaded")
         page.wait_for_selector("#link[data-link=live]")
         return page
@@ -97,6 +97,10 @@ class Tabs:
         expected = ("ERR_", "status of 503")  # a lost connection, a model that fails
         if message.type in ("error", "warning") and not any(e in message.text for e in expected):
             self.faults.append(f"console: {message.text}")
+
+    def _dialog(self, dialog: Any) -> None:
+        self.faults.append("a dialog")
+        dialog.dismiss()
 
     def _asked(self, request: Any) -> None:
         if not request.url.startswith((self.program.address, "data:", "blob:")):

@@ -65,7 +65,7 @@ def test_requests_are_kept_newest_first_and_bounded() -> None:
     newest = history.of(None)[0]
     assert (newest.model, newest.tokens_in, newest.tokens_out, newest.speed) == ("b", 3, 10, 5.0)
     assert len(history.of("a", 1000)) == KEPT_REQUESTS - 1
-    assert history.of("b")[0] is newest
+    assert history.of("b")[0] == newest
 
 
 def test_the_server_knows_its_speed_best() -> None:

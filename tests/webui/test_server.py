@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
 
-import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
 
 from core.domain import DeviceReading, Failure
 from core.events import RequestFinished
@@ -151,7 +151,7 @@ async def test_no_text_becomes_markup(
 
 async def structure(client: Client, path: str) -> tuple[list[str], list[str], list[str]]:
     parser = Parser()
-    parser.feed(await (await client.get(aiohttp.client.URL(path, encoded=True))).text())
+    parser.feed(await (await client.get(URL(path, encoded=True))).text())
     return parser.tags, parser.attributes, parser.links
 
 
@@ -189,7 +189,7 @@ async def test_static_files_are_looked_up_by_name(client: Client) -> None:
     old = await client.get("/static/old/app.css")
     assert old.headers["Cache-Control"] == "no-cache"
     for bad in ("../server.py", "%2e%2e/server.py", "..%2fserver.py", "app.js%00", "vendor", "x"):
-        url = aiohttp.client.URL(f"/static/{version}/{bad}", encoded=True)
+        url = URL(f"/static/{version}/{bad}", encoded=True)
         assert (await client.get(url)).status == 404, bad
 
 

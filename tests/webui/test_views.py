@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from core.domain import DeviceReading, Failure
@@ -9,7 +11,7 @@ from core.states import State
 from tests.webui.worlds import status
 from webui.views import device_view, key_of, kinds_of, memory_words, model_view, summary_view
 
-RUNNING = {"variant": "A", "port": 9000, "memory_mb": {"gpu": 100}}
+RUNNING: dict[str, Any] = {"variant": "A", "port": 9000, "memory_mb": {"gpu": 100}}
 FAILURE = Failure("it broke", exit_code=3, log_tail=tuple("abc"), retry_at=1004.0)
 
 
@@ -32,7 +34,7 @@ FAILURE = Failure("it broke", exit_code=3, log_tail=tuple("abc"), retry_at=1004.
     ],
 )
 def test_each_state_has_word_tone_and_action(
-    changes: dict[str, object], word: str, tone: str, action: str
+    changes: dict[str, Any], word: str, tone: str, action: str
 ) -> None:
     view = model_view(status(**changes), 0, 1000.0)
     assert (view.word, view.tone, view.action) == (word, tone, action)
@@ -89,12 +91,23 @@ def test_memory_is_ours_others_loading_and_free() -> None:
             status("b", state=State.STARTING, memory_mb={"gpu": 200}),
             status("c", state=State.READY, memory_mb={"cpu": 999}),
         ],
+        50,
     )
     shown = [(p.kind, p.name, p.mb) for p in view.parts]
     assert shown == [
-        ("ours", "a", 300), ("load", "b", 200), ("others", "", 200), ("free", "", 300),
+        ("ours", "a", 300), ("load", "b", 200), ("others", "", 50), ("free", "", 450),
     ]  # fmt: skip
     assert sum(p.width for p in view.parts) == pytest.approx(100)
+
+
+def test_growth_while_loading_is_not_taken_for_other_programs() -> None:
+    loading = [status("b", state=State.STARTING, memory_mb={"gpu": 400})]
+    shown = [device_view(gpu(used), loading, 100).others_mb for used in (100, 300, 500, 600)]
+    assert shown == [100, 100, 100, 200]
+    assert device_view(gpu(50), loading, 100).others_mb == 50
+    assert device_view(gpu(500), loading).others_mb == 100
+    ready = [status("b", state=State.READY, memory_mb={"gpu": 400})]
+    assert device_view(gpu(550), ready, 100).others_mb == 150
 
 
 def test_a_bar_never_grows_out_of_its_device() -> None:

@@ -54,7 +54,9 @@ def plugin_status(*errors: str) -> dict[str, Any]:
         {"file": f"p{n}.py", "names": ["x"], "loaded": False, "error": error, "sha256": None}
         for n, error in enumerate(errors)
     ]
-    kinds = {k: {"directory": k, "error": None, "plugins": []} for k in ("devices", "engines")}
+    kinds: dict[str, Any] = {
+        k: {"directory": k, "error": None, "plugins": []} for k in ("devices", "engines")
+    }
     return {**kinds, "interfaces": {"directory": "interfaces", "error": None, "plugins": files}}
 
 
@@ -108,7 +110,9 @@ class World:
         self.bus.publish(InstanceChanged(name, f"{name}#1", State.READY))
 
     def config(self) -> Config:
-        program = Program("127.0.0.1", 8080, 3600.0, True, *[self.folder] * 3, "INFO")
+        program = Program(
+            "127.0.0.1", 8080, 3600.0, True, self.folder, self.folder, self.folder, "INFO"
+        )
         models = {s.name: model(s.name, interface=s.mode) for s in self.statuses}
         return Config(self.folder / "config.json", program, models)
 

@@ -8,6 +8,18 @@ let latest = null;
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+/** As long as the history is: a program that has just started shows its first minutes large. */
+const span = (_, from) => [Math.max(-900, Math.min(from ?? 0, -60)), 0];
+
+function labels(from) {
+  const step = [15, 30, 60, 120, 300].find((s) => -from / s <= 4.5) ?? 300;
+  const places = [];
+  for (let s = -step; s > from * 0.95; s -= step) places.unshift(s);
+  return places;
+}
+
+const ago = (s) => (s > -60 ? `${s} ${t("unit_s")}` : `${s / 60} ${t("unit_min")}`).replace("-", "−");
+
 function options(element, total) {
   const stepped = uPlot.paths.stepped({ align: 1 });
   const note = document.createElement("p");
@@ -19,7 +31,7 @@ function options(element, total) {
     height: HEIGHT,
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 5 } },
-    scales: { x: { time: false, range: [-900, 0] }, y: { range: [0, total] } },
+    scales: { x: { time: false, range: span }, y: { range: [0, total] } },
     padding: [4, 0, 0, 0],
     axes: [
       {
@@ -27,8 +39,8 @@ function options(element, total) {
         size: 18,
         gap: 3,
         font: `11px ${css("--sans")}`,
-        splits: () => [-600, -300],
-        values: (_, splits) => splits.map((s) => `${s / 60} ${t("unit_min")}`),
+        splits: (_, __, from) => labels(from),
+        values: (_, splits) => splits.map(ago),
       },
       { show: false },
     ],
