@@ -519,16 +519,16 @@ def peak_mb() -> float:
 
 async def test_a_pipelining_client_that_does_not_read_is_not_served_further() -> None:
     """Its answers would pile up in memory."""
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (1 << 20) + bytes(1 << 20)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % 50_000 + bytes(50_000)
     async with scripted((answer,)) as server, proxy_to(server.port) as proxy:
         client = await proxy.connect(limit=1024)
-        client.writer.write(GET * 60)
+        client.writer.write(GET * 1000)
         await until(lambda: server.requests)
         still = -1
         while still != len(server.requests):
             still = len(server.requests)
             await asyncio.sleep(0.2)
-        assert len(server.requests) < 30
+        assert len(server.requests) < 500
         client.writer.close()
 
 
