@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from core.commands import COMMANDS, show_json
+from core.commands import COMMANDS, complain, show_json
 
 HOME = Path(__file__).resolve().parent.parent
 
@@ -79,6 +79,7 @@ def serve(
     try:
         log_file = log.set_up(folder, program.log_level, console=False)
     except OSError as error:
+        listener.close()
         complain(f"the log folder cannot be used: {error}")
         return 1
     options = Options(store, host, listener.port, folder, log_file, headless, say)
@@ -103,11 +104,6 @@ def say(text: str) -> None:
     if sys.stdout is not None:
         click.echo(text)
         sys.stdout.flush()
-
-
-def complain(text: str) -> None:
-    if sys.stderr is not None:
-        click.echo(text, err=True)
 
 
 @cli.command()

@@ -3,103 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
-import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import click
+
+from core.client import Client, Refused, default_url
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-HOME = Path(__file__).resolve().parent.parent
 POLL = 0.2
-
-
-class NotRunning(click.ClickException):
-    """Nobody answers at the address."""
-
-
-class Refused(click.ClickException):
-    """The program answered with an error."""
-
-
-class Client:
-    """One running LLM-Manager."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url if "//" in url else f"http://{url}")
-        self.url = f"http://{parts.netloc}"
-        self._host = parts.hostname or "127.0.0.1"
-        self._port = parts.port or 80
-
-    def get(self, path: str) -> Any:
-        return self._ask("GET", path)
-
-    def post(self, path: str) -> Any:
-        return self._ask("POST", path)
-
-    def lines(self, path: str) -> Iterator[str]:
-        """The lines of a server-sent event stream."""
-        connection, response = self._send("GET", path, timeout=None)
-        with contextlib.closing(connection):
-            while raw := response.readline():
-                yield raw.decode("utf-8", "replace").rstrip("\r\n")
-
-    def _ask(self, method: str, path: str) -> Any:
-        connection, response = self._send(method, path, timeout=60.0)
-        with contextlib.closing(connection):
-            return json.loads(response.read())
-
-    def _send(
-        self, method: str, path: str, timeout: float | None
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
-        try:
-            connection.request(method, path)
-            response = connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise NotRunning(
-                f"LLM-Manager is not running at {self.url} ({error}). Start it, or name its "
-                "address with --url."
-            ) from error
-        if response.status >= 400:
-            with contextlib.closing(connection):
-                raise Refused(_message(response.read()))
-        return connection, response
-
-
-def _message(body: bytes) -> str:
-    try:
-        return str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return body.decode("utf-8", "replace")[:500] or "the program answered with an error"
-
-
-def default_url() -> str:
-    """The address of the program that this folder's config describes."""
-    from core.config.store import find_config, read_config
-    from core.errors import ConfigError
-
-    port = os.environ.get("LLM_MANAGER_PORT") or "8080"
-    try:
-        loaded = read_config(find_config(None, os.environ, HOME), os.environ)
-    except ConfigError:
-        loaded = None
-    if loaded and loaded.config:
-        program = loaded.config.program
-        port = str(program.port)
-        if program.host not in ("0.0.0.0", "::", "localhost"):
-            host = f"[{program.host}]" if ":" in program.host else program.host
-            return f"http://{host}:{port}"
-    return f"http://127.0.0.1:{port}"
 
 
 def client_command(function: Callable[..., Any]) -> click.Command:
@@ -121,10 +41,11 @@ def client_command(function: Callable[..., Any]) -> click.Command:
 
 
 def console() -> Console:
+    """The terminal; in a pipe or a file a row is a line, however long."""
     from rich.console import Console
 
-    wide = None if sys.stdout is not None and sys.stdout.isatty() else 200
-    return Console(highlight=False, soft_wrap=True, width=wide)
+    width = None if sys.stdout is not None and sys.stdout.isatty() else 10_000
+    return Console(highlight=False, soft_wrap=True, width=width)
 
 
 def table(columns: list[str], rows: list[list[str]]) -> None:
@@ -138,6 +59,12 @@ def table(columns: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     console().print(grid)
+
+
+def complain(text: str) -> None:
+    """Tell the person at the console what is wrong, if there is one (pythonw has none)."""
+    if sys.stderr is not None:
+        click.echo(text, err=True)
 
 
 def show_json(value: Any) -> None:
@@ -188,13 +115,22 @@ def devices(client: Client, as_json: bool) -> None:
 def start(client: Client, as_json: bool, model: str, no_wait: bool) -> int:
     """Load a model and wait until it answers."""
     path = f"/api/models/{quote(model, safe='')}"
-    status = client.post(f"{path}/start")
-    if not no_wait:
-        status = _wait_for_load(client, path, status, quiet=as_json)
+    if no_wait:
+        status = client.post(f"{path}/start")
+    else:
+        try:
+            status = _load(client, path, quiet=as_json)
+        except Refused as error:
+            if not as_json:
+                raise
+            complain(error.message)
+            status = client.get(f"{path}/info")
     if as_json:
         show_json(status)
     elif status["state"] == "ready":
         click.echo(f"{status['name']} is ready on port {status['port']} ({status['variant']})")
+    else:
+        click.echo(f"{status['name']} is {status['state']}")
     return 0 if no_wait or status["state"] == "ready" else 1
 
 
@@ -202,11 +138,7 @@ def start(client: Client, as_json: bool, model: str, no_wait: bool) -> int:
 @click.option("--no-wait", is_flag=True, help="Return at once.")
 def stop(client: Client, as_json: bool, model: str, no_wait: bool) -> None:
     """Unload a model; running answers get its stop_timeout to finish."""
-    path = f"/api/models/{quote(model, safe='')}"
-    status = client.post(f"{path}/stop")
-    while not no_wait and status["state"] not in ("stopped", "failed"):
-        time.sleep(POLL)
-        status = client.get(f"{path}/info")
+    status = client.post(f"/api/models/{quote(model, safe='')}/stop", wait=not no_wait)
     if as_json:
         show_json(status)
     else:
@@ -233,36 +165,36 @@ def logs(client: Client, as_json: bool, model: str, follow: bool, lines: int) ->
             click.echo(data if as_json else json.loads(data)["line"])
 
 
-def _wait_for_load(client: Client, path: str, status: Any, *, quiet: bool) -> Any:
-    """Show state, seconds and the last log line until it is ready or has failed."""
+def _load(client: Client, path: str, *, quiet: bool) -> Any:
+    """Load it, and meanwhile show stage, seconds and last log line. Raises Refused with the why."""
     began = time.monotonic()
-    first_start = status["starts"]
+    loaded = _in_background(lambda: client.post(f"{path}/start", wait=True))
+    shown = ""
     with console().status("", spinner="line") if _live(quiet) else contextlib.nullcontext() as live:
-        shown = ""
-        while not _settled(status, first_start):
-            text = f"{status['name']}: {status['stage'] or status['state']}"
-            if live is not None:
-                line = f"{text}, {time.monotonic() - began:.0f} s  {status['last_line'][-100:]}"
-                live.update(_plain(line))
-            elif text != shown and not quiet:
-                click.echo(f"{text} ({time.monotonic() - began:.0f} s)", err=True)
-                shown = text
-            time.sleep(POLL)
+        while not wait([loaded], timeout=POLL).done:
             status = client.get(f"{path}/info")
-    if status["state"] != "ready" and not quiet:
-        click.echo(
-            f"{status['name']} did not start: {_trouble(status) or status['state']}", err=True
-        )
-        for line in (status["failure"] or {}).get("log_tail", []):
-            click.echo(f"  {line}", err=True)
-    return status
+            text = f"{status['name']}: {status['stage'] or status['state']}"
+            seconds = time.monotonic() - began
+            if live is not None:
+                live.update(_plain(f"{text}, {seconds:.0f} s  {status['last_line'][-100:]}"))
+            elif text != shown and not quiet:
+                click.echo(f"{text} ({seconds:.0f} s)", err=True)
+                shown = text
+    return loaded.result()
 
 
-def _settled(status: Any, first_start: int) -> bool:
-    """Ready, or at rest again with nobody waiting for it."""
-    if status["state"] == "ready":
-        return True
-    return status["state"] in ("stopped", "failed") and not status["waiting"]
+def _in_background(call: Callable[[], Any]) -> Future[Any]:
+    """The result to come of a call in a thread that does not keep the command from ending."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # raised again where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="call", daemon=True).start()
+    return future
 
 
 def _live(quiet: bool) -> bool:

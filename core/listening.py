@@ -32,6 +32,10 @@ class Listener:
     host: str
     port: int
 
+    def close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+
     @property
     def address(self) -> str:
         host = "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host
