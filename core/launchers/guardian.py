@@ -38,14 +38,20 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 def main(argv: list[str]) -> None:
     """Detach from the manager, start the script, and stay until its tree is empty."""
-    control, status, grace, command = int(argv[1]), int(argv[2]), float(argv[3]), argv[5:]
-    os.set_inheritable(control, False)
-    os.set_inheritable(status, False)
+    control, status, grace, command = own(argv[1]), own(argv[2]), float(argv[3]), argv[5:]
     if os.fork():
         os._exit(0)  # a supervisor that kills its direct children must not hit the guardian
     os.setsid()
     Guardian(control, status, grace).run(command)
     os._exit(0)  # at once: the manager waits for our end of the status pipe
+
+
+def own(number: str) -> int:
+    """The same pipe under a low number that no child inherits: `select` knows 1024 of them, and a
+    busy manager has more."""
+    descriptor = os.dup(int(number))
+    os.close(int(number))
+    return descriptor
 
 
 class Guardian:

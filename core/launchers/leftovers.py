@@ -117,7 +117,9 @@ def _kill(process: Marked, deadline: float) -> None:
         try:
             if start_time(process.pid) == process.start:
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
-                select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
+                poll = select.poll()  # select() would fail where more than 1024 files are open
+                poll.register(handle, select.POLLIN)
+                poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
         except OSError:
             return
         finally:
