@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+MANY_FILES = 65_536, 10_240
+"""What is asked for, the second where the first is refused (macOS); every stream needs two."""
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """uvloop where it exists, else asyncio's own."""
+    """uvloop where it exists, else asyncio's own; this process may open many connections then."""
+    allow_many_files()
     if sys.platform == "win32":
         return lambda: asyncio.ProactorEventLoop(Proactor())
     try:
@@ -17,6 +22,21 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     except ImportError:
         return asyncio.new_event_loop
     return uvloop.new_event_loop
+
+
+def allow_many_files() -> None:
+    """Raise the soft limit of open files: 1024 on most Linux systems, 256 on macOS."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        for wanted in MANY_FILES:
+            limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            if soft == resource.RLIM_INFINITY or soft >= limit:
+                return
+            with suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+                return
 
 
 def accept_in_spite_of_resets(

@@ -25,6 +25,23 @@ def test_uvloop_is_taken_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loop_factory() is asyncio.new_event_loop
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_many_files_may_be_open() -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+        loop_factory()
+        raised = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert raised[0] > 200
+        assert raised[1] == hard
+        loop_factory()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == raised
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 class Connection:
     closed = False
 
