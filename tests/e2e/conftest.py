@@ -24,11 +24,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
             models: dict[str, Any],
             devices: dict[str, Any] | None = None,
             folder: Path = tmp_path,
+            logs: Path | None = None,
             **settings: Any,
         ) -> Program:
             config = write_config(folder, models, **settings)
             env = device_env(folder, devices or {"gpu0": 16000})
-            return stack.enter_context(program(config, folder / "logs", **env))
+            return stack.enter_context(program(config, logs or folder / "logs", **env))
 
         yield run
 

@@ -51,7 +51,7 @@ KINDS = {
     "embed": Kind({"gpu1": 2000}, mode="Embedding", policy={"alive_time": 0.01}),
     "rerank": Kind({"gpu1": 2000}, mode="Reranker", policy={"pinned": True}),
     "breaks": Kind({"gpu1": 3000}, ("crash_mid_stream=2",)),
-    "dies": Kind({"gpu1": 3000}, ("crash_on_request",)),
+    "dies": Kind({"gpu1": 3000}),
 }
 HOURS = (
     ("chat-a", "chat-b", "embed"),
@@ -100,6 +100,8 @@ def _wish(dice: random.Random, busy: tuple[str, ...]) -> Wish:
         path = "/v1/chat/completions"
         body |= {"messages": [], "stream": dice.random() < 0.5, "max_tokens": dice.randrange(1, 9)}
         body |= {"fake_delay": dice.choice([0, 0, 0.002, 0.01])}
+        if name == "dies" and dice.random() < 0.2:
+            body["fake_crash"] = True
     elif path == "/v1/rerank":
         body |= {"query": "a b", "documents": ["a", "b c", "d"]}
     else:

@@ -16,7 +16,8 @@ Paths
   POST anything else            echoes the body; the header X-Echo-Path tells the path as it came
 The text of an answer begins with "[model variant pid]"; `max_tokens` is the number of chunks
 (5). Every answer has the header X-Fake-Pid. A request body may also hold `fake_delay` (seconds
-before every chunk; else FAKE_CHUNK_DELAY, else 0) and `fake_wait` (seconds before the first byte).
+before every chunk; else FAKE_CHUNK_DELAY, else 0) and `fake_wait` (seconds before the first byte),
+or `fake_crash`: the server dies of it.
 
 Modes, as arguments or comma-separated in FAKE_MODE
   ok                     nothing special
@@ -283,7 +284,7 @@ class Connection:
 
     def model_request(self, path: str, headers: dict[str, str], body: bytes) -> None:
         modes = self.server.modes
-        if "crash_on_request" in modes:
+        if "crash_on_request" in modes or b'"fake_crash"' in body:
             self.server.crash()
         if "hang_posts" in modes:
             self.wait_for_end()
