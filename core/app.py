@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -27,19 +26,18 @@ from core.catalog import Catalog
 from core.config.diff import Change
 from core.config.store import ConfigStore
 from core.devices import Devices
-from core.domain import DeviceReading, Model, Variant
+from core.domain import DeviceReading, Model
 from core.errors import ModelFailed
 from core.events import Bus, ConfigChanged, PluginReloaded
 from core.gateway import Gateway
-from core.health import HOST
 from core.launchers.leftovers import sweep
 from core.launchers.local import LocalLauncher
-from core.launchers.ports import bind_probe, free_port
 from core.listening import Listener
 from core.log import write_out
 from core.model_controller import ModelController, Parts
 from core.output import ModelOutput
 from core.plugin_system import PluginManager
+from core.script_environment import pick_port, script_env
 from core.signals import Signals
 from core.surroundings import Surroundings
 from core.tray import Sources as TraySources
@@ -368,35 +366,6 @@ async def _write_log_out() -> None:
         write_out()
 
 
-def pick_port(model: Model, taken: set[int]) -> int:
-    """The model's own port, or a free one. Raises OSError naming who holds it."""
-    if model.port is None:
-        return free_port(taken)
-    bind_probe(model.port)
-    return model.port
-
-
-def script_env(
-    model: Model, variant: Variant, port: int, readings: Mapping[str, DeviceReading]
-) -> dict[str, str]:
-    """What a start-up script finds in its environment."""
-    env = {
-        "LLM_PORT": str(port),
-        "LLM_HOST": HOST,
-        "LLM_MODEL": model.name,
-        "LLM_VARIANT": variant.name,
-        "LLM_DEVICES": ",".join(variant.devices),
-        "LLM_MANAGER_PYTHON": sys.executable.replace("pythonw.exe", "python.exe"),
-        "PYTHONUTF8": "1",
-    }
-    indices = [readings[d].index for d in variant.devices if d in readings]
-    known = [str(index) for index in indices if index is not None]
-    if known:
-        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        env["CUDA_VISIBLE_DEVICES"] = ",".join(known)
-    return {**env, **model.env}
-
-
 def _device_words(readings: Mapping[str, DeviceReading]) -> str:
     words = [
         f"{r.name} ({r.available_mb} of {r.total_mb} MB free)"
@@ -404,8 +373,3 @@ def _device_words(readings: Mapping[str, DeviceReading]) -> str:
         if r.online
     ]
     return ", ".join(words) or "none online"
-
-
-def environment_says(name: str) -> str | None:
-    """An LLM_MANAGER_* override, or None."""
-    return os.environ.get(f"LLM_MANAGER_{name}") or None
