@@ -23,11 +23,11 @@ _CORS = frozenset(
 _MINDED = _FRAMING | _CORS
 
 _PREFIX = b"HTTP/1."
-_TEXT = rb"[\t\x20-\x7e\x80-\xff]*"
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TEXT = rb"[^\x00-\x08\x0a-\x1f\x7f]*+"
+_TOKEN = rb"[^\x00-\x20\"(),/:;<=>?@\[\\\]{}\x7f-\xff]++"
 _HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: " + _TEXT + rb")?\r\n"
-    rb"((?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*)"
+    rb"((?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*+)"
 )
 _BARE_NEWLINE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 

@@ -34,6 +34,39 @@ def build_app(access: Access, gateway: Gateway, routes: Iterable[web.RouteDef]) 
     return app
 
 
+def front_door(app: web.Application, access: Access, gateway: Gateway) -> Callable[[Any], Any]:
+    """The way in: what is plainly model traffic needs no search of the URL table.
+
+    It passes the same guard; the search and the layers behind it cost a tenth of a request.
+    """
+    guard = _guard(access)
+    at_home = _match(app)
+    by_the_table = app._handle
+
+    def handle(request: web.Request) -> Any:
+        path = request.raw_path
+        if (
+            path.startswith("/v1/")
+            and gateway.serves(path)
+            and request.method == hdrs.METH_POST
+            and hdrs.EXPECT not in request.headers
+        ):
+            request._match_info = at_home
+            return guard(request, gateway.handle)
+        return by_the_table(request)
+
+    return handle
+
+
+def _match(app: web.Application) -> web.UrlMappingMatchInfo:
+    """What the URL table would find for model traffic: signals and `request.app` look there."""
+    anywhere = list(app.router.routes())[-1]
+    match = web.UrlMappingMatchInfo({}, anywhere)
+    match.add_app(app)
+    match.freeze()
+    return match
+
+
 def _guard(access: Access) -> Any:
     """Access rules before anything else; errors become answers here and nowhere else."""
 

@@ -30,6 +30,7 @@ from core.errors import (
 from core.events import Event, RequestFinished
 from core.exchange import InFlight
 from core.form import FORM, field_span
+from core.log import log_request
 from core.model_controller import ModelController
 from core.proxy import DROPPED, forward
 from core.upstream import UpstreamPool
@@ -94,6 +95,10 @@ class Gateway:
         """Serve what the interface plugins name now."""
         self._endpoints = self._plugins.endpoints()
 
+    def serves(self, path: str) -> bool:
+        """Whether an interface plugin names this path."""
+        return path in self._endpoints
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one model request. Raises LLMManagerError before the first byte of an answer."""
         check_target(request)
@@ -157,9 +162,7 @@ class Gateway:
 
     def _finished(self, flight: InFlight, instance: str) -> None:
         seconds = time.monotonic() - flight.started
-        log.info(
-            "%s %s %s %s in %.3f s", instance, flight.path, flight.status, flight.outcome, seconds
-        )
+        log_request(instance, flight.path, flight.status, flight.outcome, seconds)
         self._publish(
             RequestFinished(
                 flight.model,
@@ -177,6 +180,11 @@ async def read_body(request: web.Request) -> bytes:
     """The whole body, decompressed. Raises BodyTooLarge, BadRequest."""
     check_length(request)
     try:
+        if request.content.is_eof():  # it came with the head, as nearly always
+            body = request.content.read_nowait()
+            if len(body) > request.client_max_size:
+                raise _too_large(request)
+            return body
         return await request.read()
     except web.RequestPayloadError as error:
         raise BadRequest(f"the body cannot be read: {error}") from error

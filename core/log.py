@@ -52,34 +52,46 @@ def _indented(text: str) -> str:
 class RunFile(logging.FileHandler):
     """The log file of this run; a full disk costs lines, never the program.
 
-    The line of a request waits for the next other line, or for `write_out`: a system call for each
+    The lines of requests wait for the next other line, or for `write_out`: a system call for each
     of thousands of requests a second would cost as much as the rest of the line.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", errors="backslashreplace", delay=False)
         self.lost = 0
-        self._keep_back = False
+        self._kept_back: list[str] = []
+        self._second = 0
+        self._prefix = ""
+
+    def keep_back(self, text: str) -> None:
+        """Take the line of a request, as a record of `REQUESTS` at INFO would look."""
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._prefix = time.strftime(DATES, time.localtime(second))
+        if not text.isprintable():
+            text = _on_one_line(text)
+        milliseconds = int((now - second) * 1000)
+        line = f"{self._prefix}.{milliseconds:03d} INFO    {REQUESTS}: {text}\n"
+        self._kept_back.append(line)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._keep_back = record.name == REQUESTS and record.levelno <= logging.INFO
+        self.write_out()
         super().emit(record)
-
-    def flush(self) -> None:
-        if not self._keep_back:
-            super().flush()
 
     def write_out(self) -> None:
         """Write what was kept back."""
-        if self._keep_back:
-            self._keep_back = False
+        lines, self._kept_back = self._kept_back, []
+        if lines and self.stream is not None:
             try:
+                self.stream.write("".join(lines))
                 self.flush()
-            except OSError:
-                self.lost += 1
+            except (OSError, ValueError):
+                self.lost += len(lines)
 
     def close(self) -> None:
-        self._keep_back = False
+        self.write_out()
         super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:
@@ -103,6 +115,24 @@ def set_up(folder: Path, level: str, *, console: bool) -> Path:
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     _prune(folder)
     return path
+
+
+def log_request(instance: str, path: str, status: int, outcome: str, seconds: float) -> None:
+    """Log the line of a request; straight into the file where nobody else listens.
+
+    A record of `logging` costs 20 microseconds, a seventh of a whole request.
+    """
+    text = f"{instance} {path} {status} {outcome} in {seconds:.3f} s"
+    handlers = _requests.root.handlers
+    if not _requests.isEnabledFor(logging.INFO):
+        return
+    if len(handlers) == 1 and isinstance(handlers[0], RunFile) and not _requests.handlers:
+        handlers[0].keep_back(text)
+    else:
+        _requests.info("%s", text)
+
+
+_requests = logging.getLogger(REQUESTS)
 
 
 def write_out() -> None:

@@ -16,7 +16,7 @@ from typing import Protocol
 from core.config.diff import Change
 from core.domain import Config, DeviceReading, Model, ModelStatus, Variant
 from core.errors import LLMManagerError, ModelFailed, ModelStopped
-from core.events import Event, InstanceChanged
+from core.events import Event, InstanceChanged, RequestFinished
 from core.fleet import Fleet
 from core.instance import Instance
 from core.lease import Lease
@@ -234,6 +234,8 @@ class ModelController:
 
     def changed(self, event: Event) -> None:
         """Something happened that may open a way: an instance changed, a reading came in."""
+        if isinstance(event, RequestFinished):
+            return  # its lease came back, and that was looked at
         if isinstance(event, InstanceChanged):
             instance = self.fleet.of(event.model)
             if instance is not None and instance.id == event.instance:

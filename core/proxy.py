@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 
 from aiohttp import web
@@ -116,13 +117,14 @@ def request_head(
         for name, value in request.raw_headers:
             if (key := name.lower()) not in dropped and key not in named:
                 parts += (name, b": ", value, b"\r\n")
-    if length or method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
+    if length or method not in _NO_BODY:
         parts.append(b"Content-Length: %d\r\n\r\n" % length)
     else:
         parts.append(b"\r\n")
     return b"".join(parts)
 
 
+@functools.lru_cache(256)
 def checked_path(raw: str) -> bytes:
     """The request target as it came. Raises BadRequest where a server could read another path."""
     path, _, _ = raw.partition("?")
