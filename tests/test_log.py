@@ -61,7 +61,7 @@ FORGERY = "x\n2026-01-01 00:00:00.000 ERROR   core.app: forged"
         (FORGERY, FORGERY.replace("\n", "\\n")),
         ("a\rb\r\nc", "a\\rb\\r\\nc"),
         ("\x1b[2J\x07\x9b\x85\x0b\x0c\x1e", "\\x1b[2J\\x07\\x9b\\x85\\x0b\\x0c\\x1e"),
-        ("half \ud800 a pair", "half \\ud800 a pair"),
+        pytest.param("half \ud800 a pair", "half \\ud800 a pair", id="half a pair"),
         ("100 % sure", "100 % sure"),
     ],
 )
@@ -252,3 +252,88 @@ def test_the_formatter_is_on_every_handler(file: Path) -> None:
     with contextlib.closing(mine[0]):
         assert os.fspath(file) == mine[0].baseFilename
     assert log.FORMAT.startswith("%(asctime)s")
+
+
+# ---- the lines of requests ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFile]:
+    """The run's file as the only handler, as in the program."""
+    handler = RunFile(tmp_path / "run.log")
+    handler.setFormatter(OneLine(log.FORMAT, log.DATES))
+    root = logging.RootLogger(logging.INFO)  # pytest listens to the real one
+    root.addHandler(handler)
+    requests = logging.Logger(log.REQUESTS)
+    requests.root = requests.parent = root
+    requests.manager = logging.Manager(root)
+    monkeypatch.setattr(log, "_requests", requests)
+    yield handler
+    handler.close()
+
+
+def finish_request(instance: str = "m#1") -> None:
+    log.log_request(instance, "/v1/chat/completions", 200, "ok", 1.23456)
+
+
+def test_the_line_of_a_request_looks_like_any_record(alone: RunFile, tmp_path: Path) -> None:
+    finish_request()
+    alone.write_out()
+    alone.handle(
+        logging.makeLogRecord(
+            {
+                "name": log.REQUESTS,
+                "levelno": logging.INFO,
+                "levelname": "INFO",
+                "msg": "m#1 /v1/chat/completions 200 ok in 1.235 s",
+            }
+        )
+    )
+    quick, record = lines(tmp_path / "run.log")
+    assert RECORD.fullmatch(quick)
+    assert quick.split(" ", 2)[2] == record.split(" ", 2)[2]
+
+
+def test_lines_of_requests_keep_their_place(alone: RunFile, tmp_path: Path) -> None:
+    finish_request("first#1")
+    assert lines(tmp_path / "run.log") == []
+    alone.handle(logging.makeLogRecord({"name": "x", "msg": "second", "levelname": "WARNING"}))
+    finish_request("third#1")
+    alone.close()
+    told = [line.split(": ")[1].split(" ")[0] for line in lines(tmp_path / "run.log")]
+    assert told == ["first#1", "second", "third#1"]
+
+
+def test_a_models_name_cannot_forge_a_record(alone: RunFile, tmp_path: Path) -> None:
+    finish_request(FORGERY)
+    finish_request("x\x1b[2J#1")
+    alone.write_out()
+    assert [bool(RECORD.fullmatch(line)) for line in lines(tmp_path / "run.log")] == [True, True]
+    assert "\x1b[2J" not in (tmp_path / "run.log").read_text()
+
+
+def test_no_line_where_only_warnings_are_wanted(alone: RunFile, tmp_path: Path) -> None:
+    log._requests.root.setLevel(logging.WARNING)
+    finish_request()
+    alone.write_out()
+    assert lines(tmp_path / "run.log") == []
+
+
+def test_a_full_disk_costs_lines_of_requests_only(alone: RunFile) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "full")
+
+    alone.close()
+    alone.stream = Full()  # type: ignore[assignment]
+    finish_request()
+    finish_request()
+    alone.write_out()
+    assert alone.lost == 2
+
+
+def test_another_listener_gets_a_record(alone: RunFile, tmp_path: Path) -> None:
+    heard = io.StringIO()
+    log._requests.root.addHandler(logging.StreamHandler(heard))
+    finish_request()
+    assert heard.getvalue() == "m#1 /v1/chat/completions 200 ok in 1.235 s\n"
