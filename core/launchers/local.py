@@ -22,11 +22,9 @@ class LocalLauncher:
         if not spec.folder.is_dir():
             raise OSError(f"the folder {spec.folder} does not exist")
         if sys.platform == "win32":
+            from core.launchers import job_object
+
             env[MARK] = mark(instance_id)
-            try:
-                from core.launchers import job_object
-            except ImportError as error:
-                raise NotImplementedError("there is no launcher for Windows yet") from error
             return job_object.start(spec.argv, spec.folder, env, host=host, port=port)
 
         from core.launchers import guarded

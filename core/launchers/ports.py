@@ -65,6 +65,10 @@ def stranger_on(port: int, pids: Iterable[int]) -> str | None:
         sockets = _listening_sockets(port)
         if sockets and sockets <= _sockets_of(pids):
             return None
+    elif sys.platform == "win32":
+        # Windows names every owner; where one is not named (wine) nothing speaks against the tree.
+        if not {0, *pids}.isdisjoint(_holders(port)):
+            return None
     elif any(_listens(pid, port) for pid in pids):
         return None
     holders = _holders(port)
@@ -173,6 +177,10 @@ def _listens(pid: int, port: int) -> bool:
 
 def _holders(port: int) -> list[int]:
     """The pids of who listens on the port; 0 for one that this user may not see."""
+    if sys.platform == "win32":
+        from core.launchers.port_table import listening_pids
+
+        return listening_pids(port)
     try:
         return [
             connection.pid or 0
@@ -198,7 +206,7 @@ def _forwarders_running() -> list[str]:
 def _name(pid: int) -> str:
     try:
         return psutil.Process(pid).name().removesuffix(".exe").lower()
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return ""
 
 

@@ -15,14 +15,19 @@ from core.domain import LaunchSpec
 from core.launchers import leftovers
 from core.launchers.base import Process
 from core.launchers.local import LocalLauncher
+from core.loop import loop_factory
 
 if sys.platform != "win32":
     import uvloop
 
 
+if sys.platform != "win32":  # not skipped: there is nothing in them that could run here
+    collect_ignore = ["test_job.py", "test_job_object.py", "test_job_output.py"]
+
+
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Any]:
     if sys.platform == "win32":
-        return {"proactor": asyncio.ProactorEventLoop}
+        return {"proactor": loop_factory()}
     return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
 
 
@@ -36,6 +41,10 @@ class Trees:
 
     def start(self, text: str, *, port: int = 0, **env: str) -> Process:
         """Start a script with this text."""
+        if sys.platform == "win32":
+            path = self.folder / "model.bat"
+            path.write_bytes(b"@echo off\r\n" + text.replace("\n", "\r\n").encode())
+            return self.start_script(path, port=port, **env)
         path = self.folder / "model.sh"
         path.write_text("#!/bin/sh\n" + text, encoding="utf-8")
         path.chmod(0o755)

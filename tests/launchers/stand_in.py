@@ -3,14 +3,19 @@
     python stand_in.py FOLDER SHAPE...
 
 Prints `<pid> <its mark>` before the first start, and `<pid> up` when every server listens; the
-test kills the pid whenever it likes. Forked, because the imports are most of a start.
+test kills the pid whenever it likes. Forked, because the imports are most of a start. Windows has
+no fork: there it is the manager itself, and the first line says how it is to end.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import signal
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -38,8 +43,24 @@ async def manage(folder: Path, shapes: list[str]) -> None:
     await asyncio.Event().wait()
 
 
+def obey() -> None:
+    """Windows: end as the next line says."""
+    way = sys.stdin.readline().strip()
+    if way == "_exit":
+        os._exit(1)
+    if way == "SIGINT":
+        signal.raise_signal(signal.SIGINT)
+    if way == "exception":
+        ctypes.string_at(0)
+
+
 def main() -> None:
     folder, shapes = Path(sys.argv[1]), sys.argv[2:]
+    if sys.platform == "win32":
+        threading.Thread(target=obey, daemon=True).start()
+        with suppress(KeyboardInterrupt):
+            asyncio.run(manage(folder, shapes))
+        return
     for _ in sys.stdin:
         if not os.fork():
             asyncio.run(manage(folder, shapes))

@@ -45,8 +45,23 @@ class FakeKit:
         return process
 
 
+CASES = """
+import os, subprocess, sys, time
+case = sys.argv[1]
+if case == "child":
+    time.sleep(1000)
+os.write(1, b"hello\\nworld")
+if case == "short":
+    sys.exit(3)
+if case == "parent":
+    subprocess.Popen([sys.executable, "-I", "-S", __file__, "child"])
+    sys.exit(5)
+time.sleep(1000)
+"""
+
+
 class LocalKit:
-    """Real shell scripts."""
+    """Real scripts."""
 
     def __init__(self, trees: Trees) -> None:
         self.trees = trees
@@ -55,6 +70,17 @@ class LocalKit:
         return self.trees.launcher
 
     def spec(self, case: str) -> LaunchSpec:
+        return self.batch(case) if sys.platform == "win32" else self.shell(case)
+
+    def batch(self, case: str) -> LaunchSpec:
+        folder = self.trees.folder
+        path = folder / f"{case}.bat"
+        if case != "missing":
+            (folder / "case.py").write_text(CASES, encoding="utf-8")
+            path.write_bytes(f'@echo off\r\n"{sys.executable}" -I -S case.py {case}\r\n'.encode())
+        return LaunchSpec((str(path),), folder, {})
+
+    def shell(self, case: str) -> LaunchSpec:
         folder = self.trees.folder
         if case == "missing":
             path = folder / "missing.sh"
@@ -73,8 +99,6 @@ class LocalKit:
 
 @pytest.fixture(params=["fake", "local"])
 def kit(request: pytest.FixtureRequest, trees: Trees) -> Kit:
-    if request.param == "local" and sys.platform == "win32":
-        pytest.skip("the cases are shell scripts")
     return FakeKit() if request.param == "fake" else LocalKit(trees)
 
 
@@ -119,6 +143,7 @@ async def test_a_cancelled_waiter_changes_nothing(kit: Kit) -> None:
     assert stays.result() == -15
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing can be ignored on Windows")
 async def test_terminate_may_be_ignored_and_kill_may_not(kit: Kit) -> None:
     process = start(kit, "stubborn")
     await greeted(process)

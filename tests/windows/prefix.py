@@ -55,7 +55,8 @@ def prepare() -> None:
 
 def fingerprint() -> str:
     """Changes with everything that it is made of."""
-    parts = (LOCK_FILE, Path(__file__), Path(__file__).with_name("stub_dll.py"))
+    beside = (Path(__file__).with_name(name) for name in ("stub_dll.py", "sitecustomize.py"))
+    parts = (LOCK_FILE, Path(__file__), *beside)
     return hashlib.sha256(b"\0".join(part.read_bytes() for part in parts)).hexdigest()
 
 
@@ -84,6 +85,7 @@ def install_packages() -> None:
         "--target", SITE,
     )  # fmt: skip
     (SITE / "Scripts").rename(PYTHON / "Scripts")
+    shutil.copy(Path(__file__).with_name("sitecustomize.py"), SITE)
 
 
 def windows_packages(lock_file: str) -> str:

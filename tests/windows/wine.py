@@ -31,11 +31,7 @@ def missing() -> str:
 
 def environment(locale: str = "C.UTF-8", **more: str) -> dict[str, str]:
     """For processes under wine; the locale gives the code page: zh_CN.UTF-8 is 936."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in ("PATH", "HOME", "USER", "LLM_MANAGER_TEST_ALL")
-    }
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "USER")}
     return {
         **kept,
         "WINEPREFIX": str(PREFIX),
