@@ -265,7 +265,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFile]:
     root = logging.RootLogger(logging.INFO)  # pytest listens to the real one
     root.addHandler(handler)
     requests = logging.Logger(log.REQUESTS)
-    requests.root = requests.parent = root
+    requests.root = requests.parent = root  # type: ignore[misc]
     requests.manager = logging.Manager(root)
     monkeypatch.setattr(log, "_requests", requests)
     yield handler
