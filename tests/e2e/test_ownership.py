@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 Record = Callable[[str, object], None]
 GOAL = 2.0
-"""Seconds within which everything is gone on a quiet machine; kept as a figure, not asserted."""
+"""Seconds within which everything is gone; a loaded machine may miss it now and then."""
 FROZEN = 6.0
 
 
@@ -68,6 +69,7 @@ def test_nobody_survives_ten_deaths_of_the_manager(
     took = [kill_at_some_moment(start, tmp_path / str(n), shape, n) for n in range(10, 20)]
     slow = sum(seconds > GOAL for seconds in took)
     record_property("slowest death", round(max(took), 3))
+    assert statistics.median(took) < GOAL, "a sweep by another manager ended them, not the guardian"
     print(f"{shape}: 10 managers killed, 0 survivors, slowest {max(took):.3f} s, {slow} > {GOAL} s")
 
 
