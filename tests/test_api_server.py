@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from core import errors
-from core.api_server import BODY_LIMIT, render
+from core.api_server import BODY_LIMIT, front_door, render
 from core.app import App, Options
 from core.config.store import ConfigStore
 from core.errors import LLMManagerError, MethodNotAllowed, QueueFull
@@ -365,24 +365,30 @@ async def test_keys_are_not_logged(site: Site, caplog: pytest.LogCaptureFixture)
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> tuple[web.Application, list[str]]:
+def whole(tmp_path: Path) -> tuple[App, web.Application, list[str]]:
     """The program's own application; its handlers only note that they were reached."""
     config = tmp_path / "config.json"
-    config.write_text('{"program": {"port": 0}}')
+    folder = Path(__file__).parent.parent / "plugins" / "interfaces"
+    config.write_text(json.dumps({"program": {"interface_plugin_dir": str(folder)}}))
     log_file = tmp_path / "x.log"
     options = Options(
         ConfigStore(config, {}), "127.0.0.1", 0, tmp_path, log_file, True, lambda text: None
     )
     reached: list[str] = []
-    app = App(options, Listener((), "127.0.0.1", 8080))._web_app()
+    program = App(options, Listener((), "127.0.0.1", 8080))
+    program.plugins.load_all_plugins()
+    program.gateway.plugins_changed()
+    assert program.gateway.serves(CHAT)
 
     async def note(request: web.Request) -> web.Response:
         reached.append(f"{request.method} {request.path}")
         return web.Response(text="reached")
 
+    program.gateway.handle = note  # type: ignore[method-assign]
+    app = program._web_app()
     for route in app.router.routes():
         route._handler = note
-    return app, reached
+    return program, app, reached
 
 
 SAMPLES = {"number": "1", "tab": "log", "path": CHAT[1:]}
@@ -402,11 +408,13 @@ def targets(app: web.Application) -> list[tuple[str, str]]:
 
 
 async def test_no_route_is_reached_by_a_stranger(
-    whole: tuple[web.Application, list[str]],
+    whole: tuple[App, web.Application, list[str]],
 ) -> None:
-    app, reached = whole
+    program, app, reached = whole
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
+    assert runner.server is not None
+    runner.server.request_handler = front_door(app, program.access, program.gateway)
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port = runner.addresses[0][1]
 

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from core.access import Access
 from core.admin_api import AdminApi, Facts, Sources
-from core.api_server import build_app
+from core.api_server import build_app, front_door
 from core.catalog import Catalog
 from core.domain import Model
 from core.gateway import Gateway
@@ -116,6 +116,8 @@ class Site:
             self.app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0
         )
         await runner.setup()
+        assert runner.server is not None
+        runner.server.request_handler = front_door(self.app, self.access, self.gateway)
         self._stack.push_async_callback(runner.cleanup)
         self._stack.callback(self.closing.set)
         site = web.TCPSite(runner, "127.0.0.1", 0)
