@@ -1,0 +1,1 @@
+"""The proxy path against its peers, by one command: `python -m bench`."""
