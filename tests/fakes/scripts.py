@@ -23,7 +23,7 @@ def write_script(folder: Path, *modes: str, shape: str = "exec", name: str = "mo
     command = f'"{sys.executable}" -I -S "{SERVER}" {" ".join(modes)}'.rstrip()
     if sys.platform == "win32":
         extra = {"setsid": " setsid kids=2", "daemon": " double_fork kids=1"}.get(shape, "")
-        start = "start /b " if shape == "leaves_child" else ""
+        start = 'start /b "" ' if shape == "leaves_child" else ""
         path = folder / f"{name}.bat"
         path.write_bytes(f"@echo off\r\n{start}{command}{extra}\r\n".encode())
         return path

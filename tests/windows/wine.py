@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 HOME = Path(__file__).resolve().parents[2]
 CACHE = HOME / ".cache" / "wine"
@@ -61,16 +62,22 @@ def run(command: Sequence[str], env: Mapping[str, str], *, seconds: float) -> in
     assert process.stdin
     assert process.stdout
     process.stdin.close()
-    watchdog = threading.Timer(seconds, end_all, (env,))
-    watchdog.start()
+    # Not until the end of the pipe: what the program leaves behind may hold it.
+    reader = threading.Thread(target=pass_on, args=(process.stdout,))
+    reader.start()
     try:
-        for line in process.stdout:
+        return process.wait(seconds)
+    finally:
+        end_all(env)
+        reader.join()
+        process.wait()
+
+
+def pass_on(output: IO[bytes]) -> None:
+    with output:
+        for line in output:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
-        return process.wait()
-    finally:
-        watchdog.cancel()
-        end_all(env)
 
 
 def end_all(env: Mapping[str, str]) -> None:
