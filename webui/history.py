@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -82,34 +83,37 @@ class RequestHistory:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._finished: deque[Finished] = deque(maxlen=KEPT_REQUESTS)
+        self._finished: deque[tuple[int, float, RequestFinished]] = deque(maxlen=KEPT_REQUESTS)
         self._count = 0
 
     def note(self, event: RequestFinished) -> None:
+        """Called at every request, so it only keeps the event."""
         self._count += 1
-        usage = event.usage
-        tokens_out = usage.get("completion_tokens")
-        speed = usage.get("predicted_per_second")
-        if speed is None and tokens_out and event.seconds > 0:
-            speed = tokens_out / event.seconds
-        self._finished.appendleft(
-            Finished(
-                self._count,
-                self._clock(),
-                event.model,
-                event.path,
-                event.status,
-                event.outcome,
-                event.seconds,
-                _whole(usage.get("prompt_tokens")),
-                _whole(tokens_out),
-                speed,
-            )
-        )
+        self._finished.appendleft((self._count, self._clock(), event))
 
     def of(self, model: str | None, limit: int = 50) -> tuple[Finished, ...]:
-        chosen = [f for f in self._finished if model is None or f.model == model]
-        return tuple(chosen[:limit])
+        chosen = (kept for kept in self._finished if model is None or kept[2].model == model)
+        return tuple(_finished(*kept) for kept in itertools.islice(chosen, limit))
+
+
+def _finished(number: int, at: float, event: RequestFinished) -> Finished:
+    usage = event.usage
+    tokens_out = usage.get("completion_tokens")
+    speed = usage.get("predicted_per_second")
+    if speed is None and tokens_out and event.seconds > 0:
+        speed = tokens_out / event.seconds
+    return Finished(
+        number,
+        at,
+        event.model,
+        event.path,
+        event.status,
+        event.outcome,
+        event.seconds,
+        _whole(usage.get("prompt_tokens")),
+        _whole(tokens_out),
+        speed,
+    )
 
 
 def _whole(number: float | None) -> int | None:
