@@ -3,7 +3,7 @@
 set -eu
 
 packages="python3-venv libgomp1 curl
-    chromium fonts-wqy-microhei
+    chromium fonts-wqy-microhei fonts-noto-color-emoji
     xvfb xdotool trayer scrot x11-utils dbus dunst python3-gi gir1.2-ayatanaappindicator3-0.1"
 command -v npm >/dev/null || packages="$packages nodejs npm"
 
