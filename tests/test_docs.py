@@ -56,6 +56,23 @@ def test_every_error_code_is_listed(readme: Path) -> None:
 
 
 @READMES
+def test_every_route_of_the_control_api_is_listed(readme: Path) -> None:
+    """By its last part: rows name several routes that share the rest."""
+    for path in control_paths():
+        last = "/" + path.rpartition("/")[2]
+        assert path in text(readme) or f"{last}`" in text(readme), path
+
+
+def control_paths() -> set[str]:
+    """Paths that the sources give to the URL table, placeholders without their patterns."""
+    found: set[str] = set()
+    for source in (HOME / "core").glob("admin_*.py"):
+        found |= set(re.findall(r"web\.(?:get|post)\(\s*\"([^\"]+)\"", text(source)))
+    assert len(found) > 20
+    return {re.sub(r"\{(\w+):[^/]*\}", r"{\1}", path) for path in found}
+
+
+@READMES
 def test_every_command_is_listed_with_its_options(readme: Path) -> None:
     for name in cli.commands:
         assert re.search(rf"^\| `{name}[ `]", text(readme), re.M), name
