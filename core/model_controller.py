@@ -154,6 +154,10 @@ class ModelController:
         """Every configured model, in file order."""
         return [self.status_of(model) for model in self.config.models.values()]
 
+    def running(self) -> list[ModelStatus]:
+        """Those with a living instance: nobody else holds memory, however many are configured."""
+        return [self.status_of(instance.model) for instance in self.fleet]
+
     def status_of(self, model: Model) -> ModelStatus:
         return model_status(
             model,

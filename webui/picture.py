@@ -24,6 +24,10 @@ from webui.views import (
     summary_view,
 )
 
+REDRAW = 60.0
+"""Seconds after which all models are looked at though nothing told of a change: scripts come and go
+without a word. At every reading it would cost a percent of a core with a thousand models."""
+
 
 @dataclass(frozen=True, slots=True)
 class Banners:
@@ -51,17 +55,20 @@ class Picture:
         self._statuses: list[ModelStatus] = []
         self._dirty = True
         self._moving = False
+        self._online: set[str] = set()
+        self._drawn_at = 0.0
         self._beat = asyncio.Event()
         sources.bus.listen(self._changed)
 
     def _changed(self, event: Event) -> None:
         """Called at every event, so it only takes note."""
-        self._dirty = True
+        if not isinstance(event, DevicesChanged):
+            self._dirty = True
         if isinstance(event, RequestFinished):
             self.finished.note(event)
         elif isinstance(event, DevicesChanged) and self.history.due():
             self.history.take(
-                self.sources.readings() or {}, reserved_by_device(self.sources.controller.status())
+                self.sources.readings() or {}, reserved_by_device(self.sources.controller.running())
             )
         self._beat.set()
 
@@ -77,11 +84,22 @@ class Picture:
 
     def refresh(self) -> None:
         """Draw anew if something can have changed: an event came, or something is under way."""
-        if not (self._dirty or self._moving or self.sources.in_flight() or self.flights):
-            return
-        self._dirty = False
         sources = self.sources
         now = sources.clock()
+        online = {reading.name for reading in (sources.readings() or {}).values() if reading.online}
+        if not (
+            self._dirty
+            or self._moving
+            or sources.in_flight()
+            or self.flights
+            or online != self._online
+            or now - self._drawn_at >= REDRAW
+        ):
+            self.devices = self._devices()  # a new reading alone changes no model
+            return
+        self._dirty = False
+        self._online = online
+        self._drawn_at = now
         self._statuses = sources.controller.status()
         self.models = tuple(
             model_view(status, order, now) for order, status in enumerate(self._statuses)

@@ -100,6 +100,9 @@ class World:
         self.asked += 1
         return self.statuses
 
+    def running(self) -> list[ModelStatus]:
+        return [status for status in self.statuses if status.memory_mb]
+
     def preview(self, model: Model) -> list[Action]:
         return self.foreseen
 
