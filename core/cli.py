@@ -58,6 +58,7 @@ def serve(
     """Run the program (the default command)."""
     from core import log
     from core.app import App, Options
+    from core.desktop import open_page_and_wait
     from core.errors import ConfigError
     from core.listening import AddressTaken, listen
     from core.loop import loop_factory
@@ -73,6 +74,9 @@ def serve(
     try:
         listener = listen(host, port)
     except AddressTaken as error:
+        if error.ours and sys.stderr is None:  # a double click, and not the first
+            open_page_and_wait(error.ours)
+            return 0
         complain(str(error))
         return 1
     folder = (logs or HOME / "logs").resolve()

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import click
 
 from core.client import Client, Refused, default_url
+from core.desktop import show_message
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,9 +63,11 @@ def table(columns: list[str], rows: list[list[str]]) -> None:
 
 
 def complain(text: str) -> None:
-    """Tell the person at the console what is wrong, if there is one (pythonw has none)."""
+    """Tell the person what is wrong: at the console, or in a window where there is none."""
     if sys.stderr is not None:
         click.echo(text, err=True)
+    else:
+        show_message(text)
 
 
 def show_json(value: Any) -> None:

@@ -22,6 +22,20 @@ def open_folder(folder: Path) -> None:
     _in_background(_open_folder, str(folder))
 
 
+def open_page_and_wait(url: str) -> None:
+    """The same for a program that ends right afterwards: returns when the browser has the page."""
+    _open_page(url)
+
+
+def show_message(text: str) -> None:
+    """Windows: show it in a window and return when it was read; nothing elsewhere."""
+    if sys.platform == "win32":
+        import ctypes
+
+        warning = 0x30
+        ctypes.windll.user32.MessageBoxW(None, text, "LLM-Manager", warning)
+
+
 def _in_background(function: object, *args: str) -> None:
     # Some browsers are started in the foreground: the thread ends when they do.
     threading.Thread(target=function, args=args, name="desktop", daemon=True).start()  # type: ignore[arg-type]

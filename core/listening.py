@@ -31,6 +31,8 @@ class Listener:
     sockets: tuple[socket.socket, ...]
     host: str
     port: int
+    claim: object = None
+    """Windows: what tells another start, from now on, whose address it is."""
 
     def close(self) -> None:
         for sock in self.sockets:
@@ -62,7 +64,7 @@ def listen(host: str, port: int) -> Listener:
     if companion := COMPANIONS.get(name):
         with contextlib.suppress(OSError):  # no such family here, or somebody has it
             sockets.append(_bind(companion, port))
-    return Listener(tuple(sockets), host, port)
+    return Listener(tuple(sockets), host, port, _claim(port))
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -93,6 +95,8 @@ def _explain(host: str, port: int, error: Exception) -> AddressTaken:
     pid = _manager_at(port)
     if pid is not None:
         return AddressTaken(f"LLM-Manager is already running at {ours} (pid {pid})", ours)
+    if _is_claimed(port):
+        return AddressTaken(f"LLM-Manager is already starting at {ours}", ours)
     holder = port_holder(port)
     if holder is not None:
         return AddressTaken(
@@ -104,6 +108,30 @@ def _explain(host: str, port: int, error: Exception) -> AddressTaken:
 
 def _not_here(error: OSError) -> bool:
     return error.errno == errno.EADDRNOTAVAIL or getattr(error, "winerror", None) == 10049
+
+
+def _claim(port: int) -> object:
+    """Windows: a named mutex says that the address is ours before anything answers at it, as the
+    second of two double clicks needs to know. It ends with its handle, or with this process."""
+    if sys.platform != "win32":
+        return None
+    from core.launchers import job
+
+    return job.Handle(job.kernel.CreateMutexW(None, False, _claim_name(port)))
+
+
+def _is_claimed(port: int) -> bool:
+    if sys.platform != "win32":
+        return False
+    from core.launchers import job
+
+    to_look = 0x0010_0000
+    found = job.kernel.OpenMutexW(to_look, False, _claim_name(port))
+    return bool(found and job.Handle(found))
+
+
+def _claim_name(port: int) -> str:
+    return f"Local\\LLM-Manager-{port}"
 
 
 def _manager_at(port: int) -> int | None:

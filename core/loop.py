@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 MANY_FILES = 65_536, 10_240
 """What is asked for, the second where the first is refused (macOS); every stream needs two."""
@@ -16,7 +19,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     """uvloop where it exists, else asyncio's own; this process may open many connections then."""
     allow_many_files()
     if sys.platform == "win32":
-        return lambda: asyncio.ProactorEventLoop(Proactor())
+        return proactor_loop
     try:
         import uvloop
     except ImportError:
@@ -82,7 +85,30 @@ def accept_in_spite_of_resets(
     return outer
 
 
+NOISE = frozenset({59, 64, 10053, 10054, 10057})
+"""What Windows calls a connection that ended while something was still to be done with it."""
+
+
+def without_noise(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An exception handler: a client that went away in the middle is nothing to report.
+
+    asyncio on Windows reports it from its own transports (CPython gh-83037) and from the task with
+    which it accepts; a task of ours that fails this way is reported as ever.
+    """
+    error, task = context.get("exception"), context.get("future", context.get("task"))
+    ours = task is not None and "IocpProactor.accept" not in repr(task)
+    if isinstance(error, OSError) and not ours and getattr(error, "winerror", None) in NOISE:
+        log.debug("a connection ended: %s", error)
+    else:
+        loop.default_exception_handler(context)
+
+
 if sys.platform == "win32":
+
+    def proactor_loop() -> asyncio.AbstractEventLoop:
+        loop = asyncio.ProactorEventLoop(Proactor())
+        loop.set_exception_handler(without_noise)
+        return loop
 
     class Proactor(asyncio.IocpProactor):
         """Goes on listening whatever a client does."""

@@ -8,17 +8,19 @@ from ctypes import wintypes
 
 assert sys.platform == "win32", "only Windows has Job Objects"
 
-_kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+kernel = ctypes.WinDLL("kernel32", use_last_error=True)
 _ntdll = ctypes.WinDLL("ntdll")
-_kernel.CreateJobObjectW.restype = wintypes.HANDLE
-_kernel.CreateIoCompletionPort.restype = wintypes.HANDLE
-_kernel.CreateIoCompletionPort.argtypes = (
+kernel.CreateJobObjectW.restype = wintypes.HANDLE
+kernel.CreateIoCompletionPort.restype = wintypes.HANDLE
+kernel.CreateIoCompletionPort.argtypes = (
     wintypes.HANDLE,
     wintypes.HANDLE,
     ctypes.c_void_p,
     wintypes.DWORD,
 )
-_kernel.CreateEventW.restype = wintypes.HANDLE
+kernel.CreateEventW.restype = wintypes.HANDLE
+kernel.CreateMutexW.restype = wintypes.HANDLE
+kernel.OpenMutexW.restype = wintypes.HANDLE
 _INVALID_HANDLE = wintypes.HANDLE(-1)
 
 _ACCOUNTING, _PROCESS_IDS, _COMPLETION_PORT, _EXTENDED_LIMITS = 1, 3, 7, 9
@@ -85,17 +87,17 @@ class Handle:
     def __del__(self) -> None:
         value, self.value = getattr(self, "value", 0), 0
         if value:
-            _kernel.CloseHandle(wintypes.HANDLE(value))
+            kernel.CloseHandle(wintypes.HANDLE(value))
 
 
 class Event:
     """A flag that threads can wait for together with other things of the system."""
 
     def __init__(self) -> None:
-        self.handle = Handle(_kernel.CreateEventW(None, True, False, None))
+        self.handle = Handle(kernel.CreateEventW(None, True, False, None))
 
     def set(self) -> None:
-        _kernel.SetEvent(wintypes.HANDLE(self.handle.value))
+        kernel.SetEvent(wintypes.HANDLE(self.handle.value))
 
 
 class Job:
@@ -103,15 +105,15 @@ class Job:
     which happens at the latest when this process ends, however it ends."""
 
     def __init__(self) -> None:
-        self._handle = Handle(_kernel.CreateJobObjectW(None, None))
-        self._port = Handle(_kernel.CreateIoCompletionPort(_INVALID_HANDLE, None, None, 1))
+        self._handle = Handle(kernel.CreateJobObjectW(None, None))
+        self._port = Handle(kernel.CreateIoCompletionPort(_INVALID_HANDLE, None, None, 1))
         self._set(_EXTENDED_LIMITS, _Limits(flags=_KILL_ON_JOB_CLOSE))
         self._set(_COMPLETION_PORT, _Port(None, self._port.value))
 
     def take(self, process: int) -> None:
         """Make this suspended process a member and let it run. Raises OSError."""
         handle = wintypes.HANDLE(process)
-        if not _kernel.AssignProcessToJobObject(wintypes.HANDLE(self._handle.value), handle):
+        if not kernel.AssignProcessToJobObject(wintypes.HANDLE(self._handle.value), handle):
             raise _last_error()
         status = _ntdll.NtResumeProcess(handle)
         if status:
@@ -119,12 +121,12 @@ class Job:
 
     def terminate(self, code: int) -> None:
         """End all members at once; `code` becomes their exit code."""
-        _kernel.TerminateJobObject(wintypes.HANDLE(self._handle.value), wintypes.UINT(code))
+        kernel.TerminateJobObject(wintypes.HANDLE(self._handle.value), wintypes.UINT(code))
 
     def wait(self, seconds: float) -> None:
         """Return when a process has joined or left, or in time: no message is ever guaranteed."""
         number, key, what = wintypes.DWORD(), ctypes.c_void_p(), ctypes.c_void_p()
-        _kernel.GetQueuedCompletionStatus(
+        kernel.GetQueuedCompletionStatus(
             wintypes.HANDLE(self._port.value),
             ctypes.byref(number),
             ctypes.byref(key),
@@ -147,13 +149,13 @@ class Job:
     def _set(self, kind: int, value: ctypes.Structure) -> None:
         size = ctypes.sizeof(value)
         handle = wintypes.HANDLE(self._handle.value)
-        if not _kernel.SetInformationJobObject(handle, kind, ctypes.byref(value), size):
+        if not kernel.SetInformationJobObject(handle, kind, ctypes.byref(value), size):
             raise _last_error()
 
     def _query(self, kind: int, value: ctypes.Structure) -> None:
         size = ctypes.sizeof(value)
         handle = wintypes.HANDLE(self._handle.value)
-        if not _kernel.QueryInformationJobObject(handle, kind, ctypes.byref(value), size, None):
+        if not kernel.QueryInformationJobObject(handle, kind, ctypes.byref(value), size, None):
             error = _last_error()
             if error.winerror != _MORE_DATA:
                 raise error

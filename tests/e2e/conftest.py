@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 
 from tests.fakes.program import Program, program, write_config
+
+if sys.platform != "win32":  # not skipped: there is nothing in it that could run here
+    collect_ignore = ["test_windows.py"]
 
 Start = Callable[..., Program]
 

@@ -18,6 +18,9 @@ from tests.fakes.scripts import write_script
 from tests.fakes.waiting import until_sync
 
 HOME = Path(__file__).resolve().parent.parent.parent
+PYTHON = [sys.executable]
+if sys.platform == "win32":
+    PYTHON.append(str(HOME / "tests" / "fakes" / "console.py"))
 
 
 class Program:
@@ -27,14 +30,14 @@ class Program:
         self.config = config
         self.logs = logs
         self.lines: list[str] = []
-        command = [sys.executable, str(HOME / "main.py"), "serve", "--headless", "--port", "0"]
+        command = [*PYTHON, str(HOME / "main.py"), "serve", "--headless", "--port", "0"]
         command += ["--config", str(config), "--logs", str(logs)]
         clean = {k: v for k, v in os.environ.items() if not k.startswith("LLM_MANAGER_")}
         self.process = subprocess.Popen(
             command,
             cwd=HOME,
             env={**clean, "PYTHONUNBUFFERED": "1", **env},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if sys.platform == "win32" else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -105,10 +108,21 @@ class Program:
     def end(self, number: int = signal.SIGTERM) -> int:
         """Ask for the end and wait for it; the exit code."""
         if self.process.poll() is None:
-            self.process.send_signal(number)
+            self.send(number)
         code = self.process.wait(timeout=30)
         self._reader.join(timeout=5)
+        if self.process.stdin:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
         return code
+
+    def send(self, number: int) -> None:
+        """Send it a signal; on Windows as its console would."""
+        if self.process.stdin is None:
+            self.process.send_signal(number)
+            return
+        self.process.stdin.write(signal.Signals(number).name + "\n")
+        self.process.stdin.flush()
 
     def log(self) -> str:
         return "".join(p.read_text(encoding="utf-8") for p in sorted(self.logs.glob("*.log")))
