@@ -31,6 +31,7 @@ class Board:
 
     def __init__(self, picture: Picture, pages: Pages, language: str) -> None:
         self.picture = picture
+        self._models: object = None
         self.pages = pages
         self.language = language
         self.version = 0
@@ -47,7 +48,9 @@ class Board:
         self._single("banners", picture.banners)
         self._single("flights", picture.flights)
         self._list("devices", "d", picture.devices)
-        self._list("models", "m", picture.models)
+        if picture.models is not self._models:  # the very same views: nothing to compare
+            self._models = picture.models
+            self._list("models", "m", picture.models)
 
     def html(self, id: str) -> str:
         """A whole piece as it is now."""
