@@ -48,7 +48,7 @@ ALL = (
     streams("1 stream, 20 chunks/s", 1, 20),
     streams("64 streams, 20 chunks/s", 64, 20),
     streams("256 streams, 20 chunks/s", 256, 20),
-    streams("1000 streams, 20 chunks/s", 1000, 20),
+    streams("1000 streams, 20 chunks/s", 1000, 20, 200),
     streams("64 streams, 100 chunks/s", 64, 100, 300),
     Scenario("burst, 16 streams", "-m streams -c 16 -n 2000 -i 0 -r 3", ("cpu", "rate")),
     Scenario("first token", "-m streams -c 1 -n 2 -i 500 -r 500", ("first_p50", "added_first")),
