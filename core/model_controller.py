@@ -371,6 +371,7 @@ class ModelController:
         except (LLMManagerError, OSError) as error:
             failure = error if isinstance(error, LLMManagerError) else ModelFailed(str(error))
             log.warning("%s cannot start: %s", name, error)
+            self._record(name).refused(str(error), self.parts.clock())
             self.line.refuse(name, failure)
             return
         env = self.parts.script_env(model, variant, port, readings)

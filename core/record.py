@@ -34,6 +34,10 @@ class Record:
         self.failure = None
         self.load_seconds = instance.load_seconds
 
+    def refused(self, reason: str, now: float) -> None:
+        """It could not even be tried (a taken port, a missing plugin); the next try costs nothing."""
+        self.failure = Failure(reason, at=now, retry_at=now)
+
     def ended(self, instance: Instance, now: float) -> None:
         """Take note of an end; back off 1, 2, 4 ... 60 s between failing starts.
 

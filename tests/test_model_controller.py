@@ -253,6 +253,12 @@ async def test_a_taken_port_is_an_error_with_its_holder() -> None:
     async with House(fixed) as house:
         house.taken_ports = {8000}
         assert "nginx (pid 1)" in (await house.asks("a")).message
+        status = house.controller.status_of(fixed)
+        assert status.failure is not None
+        assert "nginx (pid 1)" in status.failure.reason
+        house.taken_ports = set()
+        assert await house.asks("a") == "a#1"
+        assert house.controller.status_of(fixed).failure is None
 
 
 async def test_idle_models_are_unloaded_by_the_clock() -> None:
