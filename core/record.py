@@ -35,7 +35,7 @@ class Record:
         self.load_seconds = instance.load_seconds
 
     def refused(self, reason: str, now: float) -> None:
-        """It could not even be tried (a taken port, a missing plugin); the next try costs nothing."""
+        """It could not even be tried (a taken port, a missing plugin): the next try is free."""
         self.failure = Failure(reason, at=now, retry_at=now)
 
     def ended(self, instance: Instance, now: float) -> None:
