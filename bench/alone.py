@@ -19,8 +19,8 @@ SETTLE = 5.0
 
 def start_times(folder: Path, cores: Cores, stub: Path, models: int, times: int) -> list[Sample]:
     """Start it again and again: seconds until it listens, and the CPU time of its process then."""
-    samples = []
-    for number in range(times):
+    samples: list[Sample] = []
+    for number in range(times + 1):
         program = LLMManager(folder / f"start-{number}", cores, stub, models)
         begin = time.monotonic()
         program.process = program.spawn(program.command())
@@ -30,7 +30,7 @@ def start_times(folder: Path, cores: Cores, stub: Path, models: int, times: int)
             samples.append({"seconds": seconds, "cpu": cpu_seconds([program.process.pid])})
         finally:
             program.stop()
-    return samples
+    return samples[1:]  # the first one compiles
 
 
 def idle(program: LLMManager, seconds: float, *, dashboard: bool) -> Sample:

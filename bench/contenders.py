@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from bench.machine import Cores, family, free_port, on_core, wait_for_port
-from bench.tools import ROOT, program
+from bench.tools import BUILT, ROOT, program
 
 START_LIMIT = 60.0
 
@@ -41,14 +40,17 @@ class Contender:
         """What to run. Raises Missing."""
         raise NotImplementedError
 
-    def spawn(self, command: list[str], env: Mapping[str, str] | None = None) -> Any:
+    def spawn(self, command: list[str]) -> Any:
+        env = dict(os.environ)
+        env.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's second start finds the first one's
+        env["PYTHONPYCACHEPREFIX"] = str(BUILT / "bytecode")
         with (self.folder / "output.log").open("ab") as output:
             return subprocess.Popen(
                 on_core(self.cores.proxy, *command),
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **(env or {})},
+                env=env,
             )
 
     def pids(self) -> set[int]:

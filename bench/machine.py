@@ -13,8 +13,6 @@ from pathlib import Path
 
 import psutil
 
-MB = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Cores:
@@ -54,12 +52,14 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def memory_mb(pids: Iterable[int]) -> float:
-    """Resident memory of these processes in all; what they share is counted for each."""
+    """Resident memory of these processes in all; what they share counts once (PSS)."""
     total = 0
     for pid in pids:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            total += psutil.Process(pid).memory_info().rss
-    return total / MB
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
+    return total / 1024
 
 
 @contextlib.contextmanager
@@ -69,7 +69,7 @@ def peak_memory(pids: set[int]) -> Iterator[list[float]]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.1):
+        while not over.wait(0.5):
             peak[0] = max(peak[0], memory_mb(pids))
 
     watcher = threading.Thread(target=watch)
