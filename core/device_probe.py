@@ -105,6 +105,7 @@ def main() -> None:
     """Serve until the end of stdin."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the parent, which ends us
     faulthandler.enable()
+    _job = _contain_what_plugins_start()
     commands, say = _take_over_stdio()
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(levelname)s:%(name)s:%(message)s"
@@ -150,6 +151,20 @@ def _end_at_once() -> None:
     if sys.platform != "win32" and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(0)
+
+
+def _contain_what_plugins_start() -> object:
+    """Windows: what keeps them, until the end of this process. Elsewhere its group does."""
+    if sys.platform != "win32":
+        return None
+    from core.launchers import job
+
+    try:
+        container = job.Job()
+        container.take_this_process()
+    except OSError:
+        return None  # a very strict sandbox: they may outlive us
+    return container
 
 
 def _alarm(seconds: int) -> None:

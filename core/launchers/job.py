@@ -119,6 +119,12 @@ class Job:
         if status:
             raise OSError(f"the process cannot be resumed (status {status & 0xFFFFFFFF:#x})")
 
+    def take_this_process(self) -> None:
+        """What this process starts from now on ends with it. Raises OSError."""
+        this = wintypes.HANDLE(-1)
+        if not kernel.AssignProcessToJobObject(wintypes.HANDLE(self._handle.value), this):
+            raise _last_error()
+
     def terminate(self, code: int) -> None:
         """End all members at once; `code` becomes their exit code."""
         kernel.TerminateJobObject(wintypes.HANDLE(self._handle.value), wintypes.UINT(code))
