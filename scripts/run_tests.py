@@ -14,6 +14,9 @@ from pathlib import Path
 
 HOME = Path(__file__).resolve().parent.parent
 QUICK = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",))
+OTHER_SYSTEMS = (("mypy", "--platform", "win32"), ("mypy", "--platform", "darwin"))
+WINDOWS = ("tests.windows.run",)
+"""The tests on a Windows Python under wine; it names each that it skips, and why."""
 # A file stays in one process: what its tests share (a browser, a model server) starts once.
 PYTEST = ("pytest", "-n", "2", "--dist", "loadfile")
 
@@ -21,10 +24,12 @@ PYTEST = ("pytest", "-n", "2", "--dist", "loadfile")
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["test"]:  # LLM-Manager.bat cannot take it off
         del arguments[0]
+    checks: tuple[tuple[str, ...], ...] = QUICK
     if arguments[:1] == ["--all"]:
         del arguments[0]
         os.environ["LLM_MANAGER_TEST_ALL"] = "1"
-    for check in QUICK:
+        checks = (*QUICK, *OTHER_SYSTEMS, WINDOWS)
+    for check in checks:
         if status := run(*check):
             return status
     return run(*PYTEST, *arguments)

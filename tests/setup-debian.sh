@@ -1,9 +1,10 @@
 #!/bin/sh
-# Install what the tests need beyond Python packages: a browser, a screen with a tray, fonts (Debian, root).
+# Install what the tests need beyond Python packages: a browser, a screen with a tray, fonts, wine (Debian, root).
 set -eu
 
 packages="python3-venv libgomp1 curl nginx-light gcc libc6-dev
     chromium fonts-wqy-microhei fonts-noto-color-emoji
+    wine wine64 locales
     xvfb xdotool trayer scrot x11-utils dbus dunst python3-gi gir1.2-ayatanaappindicator3-0.1"
 command -v npm >/dev/null || packages="$packages nodejs npm"
 

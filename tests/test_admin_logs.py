@@ -23,7 +23,7 @@ def output(tmp_path: Path) -> ModelOutput:
 @pytest.fixture
 async def client(tmp_path: Path, output: ModelOutput) -> AsyncIterator[Client]:
     log_file = tmp_path / "LLM-Manager_1.log"
-    log_file.write_text("one\ntwo\n", "utf-8")
+    log_file.write_bytes(b"one\ntwo\n")
     variant = Variant("A", ("cpu",), {}, tmp_path / "a.sh")
     model = Model("a/b", "a/b", ("a/b",), "Chat", (variant,))
     program = Program("127.0.0.1", 1, None, True, tmp_path, tmp_path, tmp_path, "INFO")

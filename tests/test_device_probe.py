@@ -142,6 +142,7 @@ NOISY = DEVICE.replace(
         import os, sys
         print("printed")
         sys.__stdout__.write("written")
+        sys.__stdout__.flush()
         os.write(1, b"raw")
         os.system("echo from a child")
         assert sys.stdin.read() == os.read(0, 9).decode() == ""

@@ -157,7 +157,7 @@ async def test_who_asks_again_at_every_answer_does_not_make_it_spin(tmp_path: Pa
             assert time.monotonic() < began + DEADLINE
             rig.devices.refresh()
             await asyncio.sleep(0)
-        assert time.monotonic() - began >= 8 * module.GAP
+        assert time.monotonic() - began >= 6 * module.GAP  # Windows wakes up to 16 ms early
 
 
 async def test_unchanged_readings_are_not_told_and_changed_ones_are(tmp_path: Path) -> None:

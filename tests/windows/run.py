@@ -1,6 +1,9 @@
-"""Run a Windows Python under wine: `python -m tests.windows.run [--locale zh_CN.UTF-8] ARGS...`.
+"""Tests on a Windows Python under wine, for Linux: `python -m tests.windows.run [ARGUMENTS]`.
 
-Without arguments: pytest over everything that makes sense there.
+(nothing)                    everything that makes sense there; then what depends on the code
+                             page once more, on a Chinese Windows
+-m pytest tests/test_x.py    whatever a Windows Python is to run
+--locale zh_CN.UTF-8 ...     the same on a Chinese Windows
 """
 
 from __future__ import annotations
@@ -9,21 +12,49 @@ import sys
 
 from tests.windows import prefix, wine
 
+CHINESE = "zh_CN.UTF-8"
+ELSEWHERE = (
+    "tests/test_architecture.py",  # reads the source, which is the same everywhere
+    "tests/test_docs.py",
+    "tests/webui/test_browser.py",  # the browser is one of Linux
+    "tests/gpu",
+)
+DEPENDS_ON_THE_CODE_PAGE = (
+    "tests/test_output.py",
+    "tests/test_log.py",
+    "tests/launchers/test_base.py",
+    "tests/launchers/test_job_object.py",
+    "tests/e2e/test_windows.py",
+)
+PYTEST = (
+    *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not soak"),
+    *("-n", "2", "--dist", "loadfile", "-o", "timeout=90"),
+)
+"""One that hangs ends its worker there, with all the tests of its file; so it gets time."""
+
 
 def main(arguments: list[str]) -> int:
+    if lacking := wine.missing():
+        print(f"not installed: {lacking} (tests/setup-debian.sh installs them)")
+        return 1
     locale = "C.UTF-8"
     if arguments[:1] == ["--locale"]:
         locale = arguments[1]
         del arguments[:2]
-    if not arguments:
-        arguments = ["-m", "pytest", "tests"]
-    if lacking := wine.missing():
-        print(f"not installed: {lacking} (tests/setup-debian.sh installs them)")
-        return 1
     with wine.alone():
         prefix.prepare()
-        env = wine.environment(locale)
-        return wine.run([str(wine.PYTHON / "python.exe"), *arguments], env, seconds=1800)
+        if arguments:
+            return python(arguments, locale)
+        ignored = [f"--ignore={path}" for path in ELSEWHERE]
+        return python([*PYTEST, "tests", *ignored], locale) or python(
+            [*PYTEST, *DEPENDS_ON_THE_CODE_PAGE], CHINESE
+        )
+
+
+def python(arguments: list[str], locale: str) -> int:
+    print("$ python (win32,", locale + ")", *arguments, flush=True)
+    env = wine.environment(locale)
+    return wine.run([str(wine.PYTHON / "python.exe"), *arguments], env, seconds=1800)
 
 
 if __name__ == "__main__":
