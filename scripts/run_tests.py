@@ -15,8 +15,6 @@ from pathlib import Path
 HOME = Path(__file__).resolve().parent.parent
 QUICK = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",))
 OTHER_SYSTEMS = (("mypy", "--platform", "win32"), ("mypy", "--platform", "darwin"))
-WINDOWS = ("tests.windows.run",)
-"""The tests on a Windows Python under wine; it names each that it skips, and why."""
 # A file stays in one process: what its tests share (a browser, a model server) starts once.
 PYTEST = ("pytest", "-n", "2", "--dist", "loadfile")
 
@@ -28,7 +26,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--all"]:
         del arguments[0]
         os.environ["LLM_MANAGER_TEST_ALL"] = "1"
-        checks = (*QUICK, *OTHER_SYSTEMS, WINDOWS)
+        checks = (*QUICK, *OTHER_SYSTEMS)
     for check in checks:
         if status := run(*check):
             return status

@@ -55,4 +55,4 @@ def test_all_forbids_skips(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) 
     _, calls = run(runner, monkeypatch, "--all", "-x")
     assert os.environ["LLM_MANAGER_TEST_ALL"] == "1"
     assert "--all" not in calls[-1]
-    assert [call[0] for call in calls[-2:]] == ["tests.windows.run", "pytest"]
+    assert [call[0] for call in calls[-2:]] == ["mypy", "pytest"]
