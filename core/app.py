@@ -36,6 +36,7 @@ from core.listening import Listener
 from core.log import write_out
 from core.model_controller import ModelController, Parts
 from core.output import ModelOutput
+from core.patience import Doorkeeper
 from core.plugin_system import PluginManager
 from core.script_environment import pick_port, script_env
 from core.signals import Signals
@@ -135,6 +136,8 @@ class App:
         await runner.setup()
         assert runner.server is not None
         runner.server.request_handler = front_door(web_app, self.access, self.gateway)
+        server = runner.server
+        doorkeeper = Doorkeeper(lambda: server.connections)
         for line in await in_thread(sweep, name="sweep"):
             log.warning("%s", line)
         sites = [web.SockSite(runner, s, backlog=1024) for s in self.listener.sockets]
@@ -147,6 +150,7 @@ class App:
             controller_task = tasks.create_task(self.controller.run(tasks), name="controller")
             self._watch(bridge)
             log_task = tasks.create_task(_write_log_out(), name="log")
+            door_task = tasks.create_task(doorkeeper.run(), name="doorkeeper")
             tasks.create_task(self._greet(), name="greeting")
             if self.tray is not None:
                 tasks.create_task(self.tray.run(), name="tray")
@@ -158,6 +162,7 @@ class App:
                 await self._end(runner, sites)
             controller_task.cancel()
             log_task.cancel()
+            door_task.cancel()
             await self.devices.stop()
             device_task.cancel()
 

@@ -32,6 +32,7 @@ from core.exchange import InFlight
 from core.form import FORM, field_span
 from core.log import log_request
 from core.model_controller import ModelController
+from core.patience import read_in_time
 from core.proxy import DROPPED, forward
 from core.upstream import UpstreamPool
 
@@ -177,7 +178,7 @@ class Gateway:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The whole body, decompressed. Raises BodyTooLarge, BadRequest."""
+    """The whole body, decompressed. Raises BodyTooLarge, BadRequest, RequestTooSlow."""
     check_length(request)
     try:
         if request.content.is_eof():  # it came with the head, as nearly always
@@ -185,7 +186,7 @@ async def read_body(request: web.Request) -> bytes:
             if len(body) > request.client_max_size:
                 raise _too_large(request)
             return body
-        return await request.read()
+        return await read_in_time(request)
     except web.RequestPayloadError as error:
         raise BadRequest(f"the body cannot be read: {error}") from error
     except web.HTTPRequestEntityTooLarge as error:
