@@ -12,6 +12,12 @@ from core.domain import LaunchSpec
 from core.launchers.base import Process
 from core.launchers.leftovers import MARK, mark
 
+# At once and not at the first start: there may be no file descriptor left for it by then.
+if sys.platform == "win32":
+    from core.launchers import job_object
+else:
+    from core.launchers import guarded
+
 
 class LocalLauncher:
     """A `Launcher`: a guardian process owns each tree on POSIX, a Job Object on Windows."""
@@ -22,12 +28,8 @@ class LocalLauncher:
         if not spec.folder.is_dir():
             raise OSError(f"the folder {spec.folder} does not exist")
         if sys.platform == "win32":
-            from core.launchers import job_object
-
             env[MARK] = mark(instance_id)
             return job_object.start(spec.argv, spec.folder, env, host=host, port=port)
-
-        from core.launchers import guarded
 
         command = runnable(spec.argv, spec.folder, env)
         try:
@@ -65,5 +67,8 @@ def runnable(argv: tuple[str, ...], folder: Path, env: Mapping[str, str]) -> lis
     if first_line.endswith(b"\r\n"):
         raise OSError(f"{path} has Windows line endings; save it with LF line endings")
     if first_line.startswith(b"#!") and os.access(path, os.X_OK):
+        interpreter = os.fsdecode(first_line[2:]).split()[:1]
+        if interpreter and not Path(interpreter[0]).exists():  # the system would blame the script
+            raise OSError(f"{path} is to be run by {interpreter[0]}, which does not exist")
         return [str(path), *arguments]
     return ["sh", str(path), *arguments]
