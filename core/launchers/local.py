@@ -30,14 +30,14 @@ class LocalLauncher:
         if sys.platform == "win32":
             env[MARK] = mark(instance_id)
             return job_object.start(spec.argv, spec.folder, env, host=host, port=port)
-
-        command = runnable(spec.argv, spec.folder, env)
-        try:
-            env[MARK] = mark(instance_id)
-            return guarded.start(command, spec.folder, env, host=host, port=port)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise OSError(f"cannot start {spec.argv[0]}: {reason}") from error
+        else:
+            command = runnable(spec.argv, spec.folder, env)
+            try:
+                env[MARK] = mark(instance_id)
+                return guarded.start(command, spec.folder, env, host=host, port=port)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise OSError(f"cannot start {spec.argv[0]}: {reason}") from error
 
 
 def runnable(argv: tuple[str, ...], folder: Path, env: Mapping[str, str]) -> list[str]:
