@@ -104,6 +104,7 @@ class App:
                 script_env=script_env,
                 pick_port=pick_port,
                 publish=self.bus.publish,
+                missing=self._missing,
             ),
         )
         # The controller first, so that whoever watches finds its books in order.
@@ -287,13 +288,18 @@ class App:
             self.outputs[model] = ModelOutput(model, self.options.logs / "models")
         return self.outputs[model]
 
+    def _missing(self, model: Model) -> str | None:
+        if model.interface.lower() not in self.plugins.interfaces:
+            return f"no interface plugin provides the mode '{model.interface}'"
+        if model.engine.lower() not in self.plugins.engines:
+            return f"no engine plugin is named '{model.engine}'"
+        return None
+
     def _surroundings(self, model: Model) -> Surroundings:
-        interface = self.plugins.interfaces.get(model.interface.lower())
-        if interface is None:
-            raise ModelFailed(f"no interface plugin provides the mode '{model.interface}'")
-        engine = self.plugins.engines.get(model.engine.lower())
-        if engine is None:
-            raise ModelFailed(f"no engine plugin is named '{model.engine}'")
+        if missing := self._missing(model):
+            raise ModelFailed(missing)
+        interface = self.plugins.interfaces[model.interface.lower()]
+        engine = self.plugins.engines[model.engine.lower()]
         loop = asyncio.get_running_loop()
         return Surroundings(
             engine=engine,

@@ -24,7 +24,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "model_controller", "line", "fleet", "status", "record", "instance", "devices",
         "device_probe", "probe_process", "catalog", "plugin_system", "plugin_loading", "watcher",
         "listening", "client", "foresight", "surroundings", "health", "lease", "refusals",
-        "script_environment",
+        "script_environment", "provided",
     ),
     (
         "upstream", "framing", "answer_head", "event_stream", "usage", "exchange", "form",
