@@ -20,6 +20,14 @@ ME = os.getpid()
 Spawn = Callable[[str], int]
 
 
+@pytest.fixture(autouse=True)
+def own_mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A variable that only this process looks at: every manager on the machine sweeps the real one."""
+    name = f"LLM_MANAGER_INSTANCE_OF_TEST_{ME}"
+    monkeypatch.setattr(leftovers, "MARK", name)
+    return name
+
+
 @pytest.fixture
 def spawn() -> Iterator[Spawn]:
     """Start a process that waits for ever and carries this mark."""
@@ -96,19 +104,20 @@ def test_what_may_have_an_owner_is_left_alone(spawn: Spawn, mark: Callable[[], s
     assert alive(pid)
 
 
-def test_neither_this_process_nor_those_above_it_are_ended() -> None:
+def test_neither_this_process_nor_those_above_it_are_ended(own_mark: str) -> None:
     """A manager that somebody started from a start-up script of a manager that died."""
     program = (
         "import os, subprocess, sys; sys.path.insert(0, os.getcwd())\n"
         "from core.launchers import leftovers\n"
+        "leftovers.MARK = sys.argv[1]\n"
         "if len(sys.argv) < 3:\n"
         "    sys.exit(subprocess.call([*sys.orig_argv, 'child']))\n"
         "print(leftovers.sweep())\n"
     )
     mark = foreign(start=1)
     done = subprocess.run(
-        [sys.executable, "-c", program, "parent"],
-        env={**os.environ, leftovers.MARK: mark},
+        [sys.executable, "-c", program, own_mark],
+        env={**os.environ, own_mark: mark},
         capture_output=True,
         text=True,
         check=True,
