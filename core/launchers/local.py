@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.domain import LaunchSpec
+from core.launchers import leftovers
 from core.launchers.base import Process
-from core.launchers.leftovers import MARK, mark
 
 # At once and not at the first start: there may be no file descriptor left for it by then.
 if sys.platform == "win32":
@@ -28,12 +28,12 @@ class LocalLauncher:
         if not spec.folder.is_dir():
             raise OSError(f"the folder {spec.folder} does not exist")
         if sys.platform == "win32":
-            env[MARK] = mark(instance_id)
+            env[leftovers.MARK] = leftovers.mark(instance_id)
             return job_object.start(spec.argv, spec.folder, env, host=host, port=port)
         else:
             command = runnable(spec.argv, spec.folder, env)
             try:
-                env[MARK] = mark(instance_id)
+                env[leftovers.MARK] = leftovers.mark(instance_id)
                 return guarded.start(command, spec.folder, env, host=host, port=port)
             except OSError as error:
                 reason = error.strerror or str(error)
