@@ -105,7 +105,7 @@ class Gateway:
         check_target(request)
         path = request.path
         if path not in self._endpoints:
-            raise NotFound(f"there is nothing at {path}")
+            raise self._nothing_at(path)
         if request.method != "POST":
             raise MethodNotAllowed(f"{path} takes POST")
         body = await read_body(request)
@@ -117,6 +117,14 @@ class Gateway:
             return await self._deliver(request, body, model)
         except ServerUnreachable:
             return await self._deliver(request, body, model)  # by a fresh instance
+
+    def _nothing_at(self, path: str) -> NotFound:
+        """With the path that a client with a wrong base URL means."""
+        plain = path.rstrip("/")
+        for meant in (plain, f"/v1{plain}", plain.removeprefix("/v1")):
+            if meant != path and (meant in self._endpoints or meant == "/v1/models"):
+                return NotFound(f"there is nothing at {path}: did you mean {meant}?")
+        return NotFound(f"there is nothing at {path}")
 
     async def _deliver(self, request: web.Request, body: bytes, model: Model) -> web.StreamResponse:
         async with self._controller.lease(model) as instance:
