@@ -113,7 +113,7 @@ LABELS = st.lists(
 )
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @settings(max_examples=500, deadline=None)
 @given(LABELS, st.sampled_from([".", "-", ":", "", "%", "@"]))
 def test_only_addresses_and_known_names_pass(labels: list[str], joint: str) -> None:

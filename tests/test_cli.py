@@ -279,7 +279,7 @@ def test_serve_needs_a_folder_for_its_log(tmp_path: Path) -> None:
 # ---- as a process ------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("args", "code"), [(["--version"], 0), (["check", "gone.json"], 1), (["nonsense"], 2)]
 )
@@ -291,7 +291,7 @@ def test_the_exit_code_reaches_the_shell(args: list[str], code: int) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_output_in_any_code_page() -> None:
     """A Windows console of another language must not end a command with a traceback."""
     done = subprocess.run(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 # A whole pytest starts inside, with workers of its own.
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 SKIPS = "import pytest\ndef test_fine(): pass\ndef test_screen(): pytest.skip('no screen here')\n"
 

@@ -117,7 +117,7 @@ def _run(demo: Program, block: str) -> str:
     command = block.replace("127.0.0.1:8080", f"127.0.0.1:{demo.port}")
     assert command != block
     done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, timeout=18, check=True
+        ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True
     )
     return done.stdout
 
@@ -149,7 +149,7 @@ def test_the_python_example_prints_an_answer(demo: Program) -> None:
     (example,) = blocks(ENGLISH, "python")
     code = example.replace("127.0.0.1:8080", f"127.0.0.1:{demo.port}")
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=18, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip()
 
@@ -159,11 +159,11 @@ def test_the_python_example_prints_an_answer(demo: Program) -> None:
 )
 def test_the_commands_talk_to_the_running_program(demo: Program, line: str) -> None:
     command = [sys.executable, "main.py", *line.split(), "--url", demo.url]
-    done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, timeout=18)
+    done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     machine = subprocess.run(
-        [*command, "--json"], cwd=HOME, capture_output=True, text=True, timeout=18
+        [*command, "--json"], cwd=HOME, capture_output=True, text=True, timeout=60
     )
     assert json.loads(machine.stdout)
 
@@ -177,6 +177,6 @@ def test_the_config_example_is_valid(tmp_path: Path) -> None:
         cwd=HOME,
         capture_output=True,
         text=True,
-        timeout=18,
+        timeout=60,
     )
     assert done.returncode == 0, done.stdout

@@ -18,7 +18,7 @@ SHELL_FILES = [
     *sorted(MODEL_SCRIPTS.rglob("*.sh")),
 ]
 # A virtual environment takes some seconds to make, many more on a busy machine.
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="runs shell scripts")
 
 STUB = "import sys; print('main.py', sys.prefix != sys.base_prefix, *sys.argv[1:], sep='|')"

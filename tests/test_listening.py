@@ -45,7 +45,7 @@ def opened() -> Iterator[Callable[..., Listener]]:
 
 def answers(host: str, port: int) -> bool:
     try:
-        socket.create_connection((host, port), timeout=5).close()
+        socket.create_connection((host, port), timeout=60).close()
     except OSError:
         return False
     return True

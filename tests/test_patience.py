@@ -62,7 +62,7 @@ async def test_a_body_that_stops_half_way_is_an_answer(
 
 async def test_a_body_in_many_pieces_is_read_whole(site: Site) -> None:
     """The last word on it comes from the list of models: it was understood."""
-    async with asyncio.timeout(15), connected(site.port) as (reader, writer):
+    async with asyncio.timeout(60), connected(site.port) as (reader, writer):
         writer.write(HEAD % len(BODY))
         for at in range(0, len(BODY), 100):
             writer.write(BODY[at : at + 100])
@@ -90,7 +90,7 @@ async def test_who_never_ends_the_first_head_is_shown_out(
     web_server, port = server
     now = 100.0
     keeper = Doorkeeper(lambda: web_server.connections, lambda: now)
-    async with asyncio.timeout(15), connected(port) as (reader, writer):
+    async with asyncio.timeout(60), connected(port) as (reader, writer):
         writer.write(sent)
         await until(lambda: web_server.connections)
         while now < 100 + FIRST_HEAD - LOOK - 1:
@@ -108,7 +108,7 @@ async def test_who_has_asked_once_may_stay(server: tuple[web.Server, int]) -> No
     web_server, port = server
     now = 100.0
     keeper = Doorkeeper(lambda: web_server.connections, lambda: now)
-    async with asyncio.timeout(15), connected(port) as (reader, writer):
+    async with asyncio.timeout(60), connected(port) as (reader, writer):
         for _ in range(3):
             writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             assert b"200" in await reader.readuntil(b"\r\n\r\nok")
@@ -130,7 +130,7 @@ async def test_a_request_under_way_is_no_silence(server: tuple[web.Server, int])
     web_server.request_handler = slow
     now = 100.0
     keeper = Doorkeeper(lambda: web_server.connections, lambda: now)
-    async with asyncio.timeout(15), connected(port) as (reader, writer):
+    async with asyncio.timeout(60), connected(port) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         await begun.wait()
         for _ in range(3):

@@ -15,9 +15,7 @@ import pytest
 import core.watcher
 from core.bridge import Bridge
 from core.watcher import LONGEST, SETTLE, Settling, Watcher, file_snapshot, plugin_snapshot
-
-DEADLINE = 15.0
-
+from tests.fakes.waiting import DEADLINE
 
 # Settling: when a change is over
 

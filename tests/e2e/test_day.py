@@ -319,12 +319,12 @@ async def day_and_night(
     print(f"  peak of {dict(history.peak)} of {DEVICES}, {day.samples} samples")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_morning(start: Start, tmp_path: Path, record_property: Record) -> None:
     await day_and_night(start, tmp_path, seed=1, requests=300, record=record_property)
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_whole_day(start: Start, tmp_path: Path, record_property: Record) -> None:
     await day_and_night(start, tmp_path, seed=2, requests=2_000, record=record_property)

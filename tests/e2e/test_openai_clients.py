@@ -24,7 +24,7 @@ CLIENT = HOME / "tests" / "fakes" / "openai_client.mjs"
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
 
 pytestmark = [
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(180),
     pytest.mark.skipif(sys.platform == "win32", reason="the demo models' .sh scripts are run"),
     pytest.mark.skipif(
         importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("gguf") is None,
@@ -142,7 +142,7 @@ def script() -> Path:
     return Path(shutil.copy(CLIENT, NPM_FOLDER))
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_the_client_of_npm(demo: Program, script: Path) -> None:
     done = subprocess.run(
         ["node", str(script), f"{demo.url}/v1"], capture_output=True, text=True, timeout=60

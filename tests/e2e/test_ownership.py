@@ -61,7 +61,7 @@ def test_nobody_survives_the_death_of_the_manager(
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(360)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_nobody_survives_ten_deaths_of_the_manager(
     start: Start, tmp_path: Path, record_property: Record, shape: str
@@ -91,7 +91,7 @@ def test_the_next_start_ends_what_a_killed_guardian_left(
     assert second.chat("a")[0] == 200
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_frozen_manager_wakes_up_without_false_alarm(start: Start, tmp_path: Path) -> None:
     """Its clock jumps by six seconds, as a clock may that goes on while the machine sleeps."""
     running = start(

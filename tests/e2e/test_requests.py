@@ -200,7 +200,7 @@ def _stats(port: int) -> Any:
 
 
 def _get(port: int, path: str) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         return json.loads(connection.getresponse().read())

@@ -22,7 +22,7 @@ from tests.fakes.waiting import until_sync
 def serve(*args: str) -> subprocess.CompletedProcess[str]:
     """`main.py serve` that is expected to refuse."""
     command = [sys.executable, str(HOME / "main.py"), "serve", "--headless", *args]
-    return subprocess.run(command, cwd=HOME, capture_output=True, text=True, timeout=18)
+    return subprocess.run(command, cwd=HOME, capture_output=True, text=True, timeout=60)
 
 
 def test_a_second_start_says_that_it_runs_already(start: Start, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_running_answer_is_finished_before_the_end(start: Start, tmp_path: Pat
     assert answer[0][0] == 200
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_many_streams_and_a_server_that_hangs_do_not_keep_it(start: Start, tmp_path: Path) -> None:
     running = start(
         {

@@ -93,7 +93,7 @@ class Screen:
 
     def run(self, *command: str) -> str:
         done = subprocess.run(
-            command, env=self.env, capture_output=True, text=True, timeout=10, check=False
+            command, env=self.env, capture_output=True, text=True, timeout=60, check=False
         )
         return done.stdout
 

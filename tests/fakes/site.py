@@ -145,7 +145,7 @@ class Site:
 
     async def raw(self, data: bytes, *, then: bytes = b"") -> bytes:
         """One whole answer to these bytes; `then` is sent after the first head that comes."""
-        async with asyncio.timeout(15), connected(self.port) as (reader, writer):
+        async with asyncio.timeout(60), connected(self.port) as (reader, writer):
             writer.write(data)
             answer = await reader.readuntil(b"\r\n\r\n")
             if then:

@@ -7,9 +7,7 @@ import time
 from pathlib import Path
 
 from core.launchers.leftovers import MARK
-from tests.fakes.waiting import until_sync
-
-DEADLINE = 15.0
+from tests.fakes.waiting import DEADLINE, until_sync
 
 
 def carrying(text: str) -> dict[int, str]:

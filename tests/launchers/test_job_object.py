@@ -240,7 +240,7 @@ def end_managers(folder: Path, way: str, rounds: int) -> None:
 WAYS = ["_exit", "TerminateProcess", "abort", "SIGINT"]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_manager_that_ends_takes_every_tree_with_it(tmp_path: Path, way: str) -> None:
     end_managers(tmp_path, way, 2)

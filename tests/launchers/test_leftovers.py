@@ -72,7 +72,7 @@ def test_the_start_time_tells_processes_apart_and_the_dead_have_none(spawn: Spaw
     assert leftovers.start_time(pid) == leftovers.start_time(pid)
     assert leftovers.start_time(pid) != leftovers.start_time(os.getppid())
     os.kill(pid, 9)
-    psutil.wait_procs([psutil.Process(pid)], timeout=10)
+    psutil.wait_procs([psutil.Process(pid)], timeout=60)
     assert leftovers.start_time(pid) is None
 
 
