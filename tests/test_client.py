@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from core import client
 from core.client import Client, NotRunning, Refused, default_url
+from core.launchers.ports import free_port
 from tests.fakes.stub import Stub, running
 
 
@@ -53,8 +53,7 @@ def test_answers(stub: Stub) -> None:
 
 
 def test_nobody_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port(())}"
     with pytest.raises(NotRunning) as caught:
         Client(url).get("/api/info")
     assert f"LLM-Manager is not running at {url}" in caught.value.message

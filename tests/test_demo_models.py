@@ -7,7 +7,6 @@ import json
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from core.launchers.ports import free_port
 
 DEMO = Path(__file__).parent.parent / "Model_startup_script" / "demo"
 PATIENCE = 15.0  # seconds, for a busy machine
@@ -35,8 +36,7 @@ pytestmark = [
 @contextmanager
 def running(name: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The script's process and its base URL, once it is ready; started from `folder`."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port(())
     url = f"http://127.0.0.1:{port}"
     output = folder / f"{name}.log"
     with output.open("w") as log:

@@ -9,6 +9,7 @@ import pytest
 
 from core import health
 from core.health import GOOD_PROBES, Health, port_answers
+from core.launchers.ports import free_port
 from tests.fakes.launcher import FakeProcess
 from tests.fakes.waiting import until
 
@@ -86,7 +87,7 @@ async def test_whatever_a_plugin_raises_means_not_healthy() -> None:
 
 
 async def test_port_answers_says_who_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+    port = free_port(())  # nobody's connection can get it when it is free again
+    with socket.create_server(("127.0.0.1", port)):
         assert await port_answers(port)
     assert not await port_answers(port)

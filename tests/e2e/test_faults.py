@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from core.launchers.ports import free_port
 from tests.e2e.conftest import Start
 from tests.fakes.program import Program, model
 from tests.fakes.seed_plugins import MY_MODE
@@ -332,7 +333,7 @@ class Stranger:
 
 
 def test_a_stranger_on_the_port_is_named_and_gets_nothing(start: Start, tmp_path: Path) -> None:
-    with Stranger() as stranger:
+    with Stranger(free_port(())) as stranger:
         running = start({"a": model(tmp_path, "a", port=stranger.port)})
         status, answer = running.chat("a")
         assert (status, answer["error"]["code"]) == (503, "model_failed")
@@ -343,8 +344,7 @@ def test_a_stranger_on_the_port_is_named_and_gets_nothing(start: Start, tmp_path
 
 
 def test_a_stranger_that_comes_before_the_server_gets_nothing(start: Start, tmp_path: Path) -> None:
-    with Stranger() as probe:
-        port = probe.port
+    port = free_port(())
     entry = model(tmp_path, "a", "late_bind=600", port=port)
     running = start({"a": entry})
     running.ask("POST", "/api/models/a/start")

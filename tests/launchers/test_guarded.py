@@ -163,8 +163,8 @@ async def test_50_000_lines_arrive_in_order(trees: Trees, tmp_path: Path) -> Non
 
 
 async def test_the_port_of_a_stranger_is_told(trees: Trees, tmp_path: Path) -> None:
-    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
+    port = ports.free_port(())
+    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", port)
     process = trees.start_script(write_script(tmp_path, "late_bind=1000"), port=port)
     await process.output.readline()
     assert f"pid {os.getpid()}" in str(await asyncio.to_thread(process.owner_of_port))

@@ -18,6 +18,9 @@ ME = os.getpid()
 
 @contextmanager
 def listening(address: str = "127.0.0.1", port: int = 0, *, shared: bool = False) -> Iterator[int]:
+    """Not at a port that the system picks: once it is free again, the next connection of anybody
+    on this machine may get it."""
+    port = port or ports.free_port(())
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as listener:
         if shared:
@@ -63,8 +66,8 @@ def test_the_probe_names_who_has_the_port(address: str) -> None:
 
 
 def test_connections_of_the_last_server_are_no_obstacle() -> None:
-    with listening() as port, socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = ports.free_port(())
+    with socket.create_server(("127.0.0.1", port)) as server:
         with socket.create_connection(("127.0.0.1", port)):
             accepted, _ = server.accept()
             accepted.close()  # we close first: the port lingers in TIME_WAIT
