@@ -7,14 +7,14 @@ import socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple
 
 from core.answer_head import BadAnswer, Head, hopeless, parse_head
 from core.errors import UpstreamError
 from core.event_stream import error_event, is_complete
+from core.flights import InFlight
 from core.framing import (
     Body,
     ChunkedBody,
@@ -44,33 +44,10 @@ _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 """SO_LINGER with no time: the close is a reset."""
 
 
-@dataclass(slots=True)
-class InFlight:
-    """A request under way, as the dashboard sees it; kept up to date while the answer passes."""
-
-    model: str
-    path: str
-    client: str
-    started: float
-    status: int = 0
-    """0 until the answer has begun."""
-    reads: int = 0
-    """Pieces in which the answer came; about one per token for a stream."""
-    bytes: int = 0
-    """Of the answer's body, as it came."""
-    first_byte_at: float | None = None
-    """On the clock of the pool."""
-    outcome: str = "client_closed"
-    """`ok`, `client_closed` or `upstream_broken`; settled when the request is over."""
-    usage: dict[str, float] = field(default_factory=dict)
-
-
 class Client(NamedTuple):
     """The side that waits for the answer."""
 
     transport: asyncio.Transport
-    drain: Callable[[], Awaitable[None]]
-    """Returns when the client has taken most of what was written."""
     knows_chunks: bool = True
     """It speaks HTTP/1.1."""
     keep_alive: bool = True
@@ -79,7 +56,11 @@ class Client(NamedTuple):
 
 
 class Exchange:
-    """Carries one answer; the connection calls it, the handler waits for it."""
+    """Carries one answer; the connection to the server calls it.
+
+    It tells its watcher (`turn`) when it is over, and when it has stopped reading because the
+    client has fallen behind; then it waits for `resume`.
+    """
 
     __slots__ = (
         "_body",
@@ -90,16 +71,15 @@ class Exchange:
         "_interim",
         "_live",
         "_opening",
-        "_over",
-        "_patience",
         "_pool",
         "_reads",
         "_repeatable_until",
         "_transport",
+        "_turn",
         "_upstream",
-        "_wake",
         "failure",
         "keep_alive",
+        "over",
         "stale",
     )
 
@@ -121,11 +101,10 @@ class Exchange:
         self._interim = 0
         self._opening = b""
         self._reads: deque[bytes] = deque(maxlen=LAST_READS)
-        self._over = False
         self._repeatable_until = 0.0
         self._upstream: Upstream | None = None
-        self._patience: asyncio.Timeout | None = None
-        self._wake: asyncio.Future[None] | None = None
+        self._turn: Callable[[], None] = _nobody
+        self.over = False
         self.keep_alive = client.keep_alive
         """The client's connection stays open after this answer."""
         self.failure = ""
@@ -133,28 +112,34 @@ class Exchange:
         self.stale = False
         """A kept connection was closed before it brought a byte: try a new one."""
 
-    async def run(self, upstream: Upstream, head: bytes, body: bytes, *, repeatable: bool) -> None:
-        """Send the request and carry the answer to its end, whichever it is.
-
-        Cancelled: the connection to the server is closed at once.
-        """
+    def begin(
+        self,
+        upstream: Upstream,
+        head: bytes,
+        body: bytes,
+        turn: Callable[[], None],
+        *,
+        repeatable: bool,
+    ) -> None:
+        """Send the request; from now on everything happens by itself, until `over`."""
         self._upstream = upstream
         self._repeatable_until = self._pool.loop.time() + STALE_WITHIN if repeatable else 0.0
-        self._over = self.stale = False
-        self._wake = wake = self._pool.loop.create_future()
+        self._turn = turn
+        self.over = self.stale = False
         upstream.send(head, body, self, self._read_head)
-        try:
-            await wake
-            while not self._over:
-                self._wake = wake = self._pool.loop.create_future()
-                await self._client_drained()
-                upstream.resume()
-                await wake
-        except BaseException:
+
+    def resume(self) -> None:
+        """The client has caught up."""
+        if self._upstream is not None:
+            self._upstream.resume()
+
+    def leave(self) -> None:
+        """The client is gone: the server need not go on."""
+        if not self.over:
             if self._upstream is not None:
                 self._upstream.leave()
-                self._upstream = None
-            raise
+            self.keep_alive = False
+            self._finish("client_closed")
 
     def settle(self) -> None:
         """Look for the usage in what is left of the answer."""
@@ -196,7 +181,7 @@ class Exchange:
         """Pass on the head and what came with it of the body, in one write."""
         upstream = self._upstream
         if upstream is None or self._transport.is_closing():
-            self._leave()
+            self.leave()
             return
         live = self._live
         live.status = head.status
@@ -246,7 +231,7 @@ class Exchange:
         """The sink for the rest of the answer: the hot path of every stream."""
         transport = self._transport
         if transport.is_closing():
-            self._leave()
+            self.leave()
             return
         self._note(data)
         body = self._body
@@ -269,20 +254,10 @@ class Exchange:
         self._reads.append(data)
 
     def _pause(self) -> None:
-        """Read no more until the client has taken what is there; the handler waits for that."""
-        if self._upstream is not None and self._wake is not None and not self._wake.done():
+        """Read no more until the client has taken what is there."""
+        if self._upstream is not None:
             self._upstream.pause()
-            self._wake.set_result(None)
-
-    async def _client_drained(self) -> None:
-        """Wait for the client; also return when the server's side broke meanwhile."""
-        try:
-            async with asyncio.timeout(None) as self._patience:
-                await self._client.drain()
-        except TimeoutError:
-            return
-        finally:
-            self._patience = None
+            self._turn()
 
     def _end(self, upstream: Upstream, body: Body) -> None:
         """The body is over: complete, or in pieces that make no sense."""
@@ -293,13 +268,6 @@ class Exchange:
         head = self._head
         upstream.release(reusable=head is not None and head.reusable and not body.surplus)
         self._finish("ok")
-
-    def _leave(self) -> None:
-        """The client is gone: the server need not go on."""
-        if self._upstream is not None:
-            self._upstream.leave()
-        self.keep_alive = False
-        self._finish("client_closed")
 
     def _fail(self, reason: str) -> None:
         """No answer began."""
@@ -345,9 +313,11 @@ class Exchange:
 
     def _finish(self, outcome: str) -> None:
         self._upstream = None
-        self._over = True
+        self.over = True
         self._live.outcome = outcome
-        if self._patience is not None:
-            self._patience.reschedule(0)
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        turn, self._turn = self._turn, _nobody  # no circle is left for the collector
+        turn()
+
+
+def _nobody() -> None:
+    """The watcher of an exchange that has not begun."""

@@ -28,7 +28,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "upstream", "framing", "answer_head", "event_stream", "usage", "exchange", "form",
-        "gateway", "proxy", "access", "api_server", "server_events",
+        "flights", "gateway", "proxy", "access", "api_server", "server_events",
+        "fast_path", "client_connection",
         "admin_api", "admin_changes", "admin_logs", "admin_requests", "webui",
         "tray", "tray_backend", "tray_gtk", "tray_icon", "tray_menu", "tray_notices",
         "tray_texts", "tray_windows", "autostart", "desktop",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from core.errors import LLMManagerError
-from core.exchange import InFlight
+from core.flights import InFlight
 from core.proxy import DROPPED, Forwarded, forward
 from core.upstream import UpstreamPool
 from tests.fakes.waiting import until

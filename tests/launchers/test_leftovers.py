@@ -22,7 +22,7 @@ Spawn = Callable[[str], int]
 
 @pytest.fixture(autouse=True)
 def own_mark(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A variable that only this process looks at: every manager on the machine sweeps the real one."""
+    """A variable that only this process looks at: every manager here sweeps the real one."""
     name = f"LLM_MANAGER_INSTANCE_OF_TEST_{ME}"
     monkeypatch.setattr(leftovers, "MARK", name)
     return name
