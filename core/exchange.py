@@ -28,6 +28,8 @@ from core.usage import OPENING, REACH, read_usage, without_borders
 
 HIGH = 256 * 1024
 """Bytes that a client has not taken yet above which the server is no longer read."""
+LOOK_AFTER = 32 * 1024
+"""Bytes after which that is looked at again: asking the transport at every piece would cost."""
 LAST_READS = 16
 STALE_WITHIN = 0.25
 """Seconds in which a kept connection that the server had closed breaks; a server that worked on the
@@ -70,6 +72,7 @@ class Exchange:
         "_held",
         "_interim",
         "_live",
+        "_look_at",
         "_opening",
         "_pool",
         "_reads",
@@ -101,6 +104,7 @@ class Exchange:
         self._interim = 0
         self._opening = b""
         self._reads: deque[bytes] = deque(maxlen=LAST_READS)
+        self._look_at = 0
         self._repeatable_until = 0.0
         self._upstream: Upstream | None = None
         self._turn: Callable[[], None] = _nobody
@@ -194,7 +198,9 @@ class Exchange:
             body.surplus = bool(data)
         elif data:
             out += body.feed(data)
-            self._note(data)
+            live.reads = 1
+            live.bytes = len(data)
+            self._reads.append(data if len(data) <= REACH else self._end_of(data))
         self._transport.write(out)
         if body.over:
             self._end(upstream, body)
@@ -233,25 +239,25 @@ class Exchange:
         if transport.is_closing():
             self.leave()
             return
-        self._note(data)
+        live = self._live
+        live.reads += 1
+        live.bytes = passed = live.bytes + len(data)
+        self._reads.append(data if len(data) <= REACH else self._end_of(data))
         body = self._body
         transport.write(body.feed(data))
         if body.over:
             if self._upstream is not None:
                 self._end(self._upstream, body)
-        elif transport.get_write_buffer_size() > HIGH:
-            self._pause()
+        elif passed >= self._look_at:
+            self._look_at = passed + LOOK_AFTER
+            if transport.get_write_buffer_size() > HIGH:
+                self._pause()
 
-    def _note(self, data: bytes) -> None:
-        """Count a piece of the body and keep what may hold the usage."""
-        live = self._live
-        live.reads += 1
-        live.bytes += len(data)
-        if len(data) > REACH:
-            if not self._opening and live.reads == 1:
-                self._opening = data[:OPENING]
-            data = data[-REACH:]
-        self._reads.append(data)
+    def _end_of(self, data: bytes) -> bytes:
+        """What may hold the usage in a piece too large to be kept."""
+        if not self._opening and self._live.reads == 1:
+            self._opening = data[:OPENING]
+        return data[-REACH:]
 
     def _pause(self) -> None:
         """Read no more until the client has taken what is there."""
