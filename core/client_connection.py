@@ -24,6 +24,8 @@ from core.fast_path import FastPath, FastRequest
 BACKLOG = 1024
 KEEP_ALIVE = 75.0
 """Seconds that a connection may be idle."""
+BODY_FOLLOWS = 0.5
+"""Seconds in which a plain request's body may follow its head; a later one is read by aiohttp."""
 
 
 async def accept(
@@ -46,7 +48,15 @@ async def accept(
 class ClientConnection(web.RequestHandler):
     """One connection to a client; serves one request at a time, in the order in which they come."""
 
-    __slots__ = ("_behind", "_fast_path", "_render", "_request", "client", "remote")
+    __slots__ = (
+        "_behind",
+        "_body_timer",
+        "_fast_path",
+        "_render",
+        "_request",
+        "client",
+        "remote",
+    )
 
     def __init__(
         self,
@@ -62,6 +72,7 @@ class ClientConnection(web.RequestHandler):
         """What is being answered on the short way."""
         self._behind: Exchange | None = None
         """It waits until the client has caught up."""
+        self._body_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -80,7 +91,7 @@ class ClientConnection(web.RequestHandler):
         finally:
             self._waiter = sleeper
         if self._request is None and self._messages and not self._answer_now():
-            sleeper.set_result(None)
+            self._wake_aiohttp()
 
     def _answer_now(self) -> bool:
         """Answer the only request that is there, or wait for its body; False: it is not plain."""
@@ -94,8 +105,10 @@ class ClientConnection(web.RequestHandler):
         ):
             return False
         if not payload.is_eof():  # many clients send head and body apart
-            self._not_idle()
+            if self._body_timer is None:
+                self._body_timer = self._loop.call_later(BODY_FOLLOWS, self._wake_aiohttp)
             return True
+        self._forget_timer()
         self._messages.clear()
         body = payload.read_nowait()
         self._request_in_progress = True
@@ -159,8 +172,14 @@ class ClientConnection(web.RequestHandler):
             self._handler_waiter.set_result(None)  # the end of the program waits for it
 
     def _wake_aiohttp(self) -> None:
+        self._forget_timer()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _forget_timer(self) -> None:
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
 
     # ---- what the transport and aiohttp's clock tell -------------------------------------------
 
@@ -176,6 +195,7 @@ class ClientConnection(web.RequestHandler):
             super().resume_reading(resume_parser)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._forget_timer()
         request, self._request = self._request, None
         super().connection_lost(exc)
         if request is not None:

@@ -58,6 +58,7 @@ async def test_requests_that_do_not_wait_for_each_other_are_answered_in_order(
 
 
 async def test_head_and_body_may_come_in_any_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.client_connection.BODY_FOLLOWS", 60.0)
     async with stage((OK,), monkeypatch=monkeypatch) as at, warm(at) as (reader, writer):
         connection, whole = line(at), post()
         for cut in range(1, len(whole)):
@@ -72,20 +73,28 @@ async def test_head_and_body_may_come_in_any_pieces(monkeypatch: pytest.MonkeyPa
         assert len(set(at.server.requests)) == 1
 
 
-async def test_a_body_that_never_comes_is_waited_for_as_for_an_idle_client(
+async def test_a_body_that_comes_late_is_read_in_the_usual_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with stage((OK,), monkeypatch=monkeypatch) as at, warm(at) as (reader, _):
-        connection = line(at)
-        connection._next_keepalive_close_time = 0.0
-        connection.data_received(post()[:-5])
-        assert connection._next_keepalive_close_time > 0
+    monkeypatch.setattr("core.client_connection.BODY_FOLLOWS", 0.01)
+    async with stage((OK,), monkeypatch=monkeypatch) as at, warm(at) as (reader, writer):
+        connection, whole = line(at), post()
+        connection.data_received(whole[:-5])
+        assert connection._body_timer is not None
         assert at.site.gateway.flights.in_flight == {}
-        connection._process_keepalive()
-        assert not reader.at_eof()
-        connection._next_keepalive_close_time = 0.0
-        connection._process_keepalive()
-        assert await reader.read() == b""
+        await until(lambda: at.long_way)
+        writer.write(whole[-5:])
+        assert await read_answer(reader) == OK
+        assert (len(at.server.requests), connection._body_timer) == (1, None)
+
+
+async def test_a_client_that_leaves_before_its_body_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage((OK,), monkeypatch=monkeypatch) as at:
+        async with warm(at):
+            connection = line(at)
+            connection.data_received(post()[:-5])
+        await until(lambda: not at.site.server.connections)
+        assert (connection._body_timer, at.server.requests, at.ended) == (None, [], [])
 
 
 async def test_a_large_body_goes_the_usual_way(monkeypatch: pytest.MonkeyPatch) -> None:
