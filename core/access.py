@@ -66,6 +66,8 @@ class Access:
         host = request.headers.get("Host")
         if host not in self._good_hosts:
             self._check_host(request, host)
+        if not request.raw_path.startswith("/"):
+            _check_authority(request, host or "")
         if request.method not in SAFE_METHODS:
             self._check_origin(request, host or "")
 
@@ -129,6 +131,14 @@ class Access:
 def is_plain_target(target: str) -> bool:
     """True only where `check_target` passes, and the target is a path and nothing else."""
     return _PLAIN_TARGET.fullmatch(target) is not None
+
+
+def _check_authority(request: web.BaseRequest, host: str) -> None:
+    """A target may name a host as well (as for a proxy), and that is the one that counts."""
+    scheme, _, rest = request.raw_path.partition("://")
+    authority = rest.partition("/")[0].lower()
+    if request.raw_path != "*" and (scheme.lower() != "http" or authority != host.lower()):
+        raise HostNotAllowed("the request is for another host than its Host header", param="Host")
 
 
 def check_target(request: web.BaseRequest) -> None:

@@ -38,6 +38,7 @@ from core.listening import Listener
 from core.log import write_out
 from core.model_controller import ModelController, Parts
 from core.output import ModelOutput
+from core.patience import Doorkeeper
 from core.plugin_system import PluginManager
 from core.script_environment import pick_port, script_env
 from core.signals import Signals
@@ -105,6 +106,7 @@ class App:
                 script_env=script_env,
                 pick_port=pick_port,
                 publish=self.bus.publish,
+                missing=self._missing,
             ),
         )
         # The controller first, so that whoever watches finds its books in order.
@@ -131,6 +133,8 @@ class App:
         await runner.setup()
         assert runner.server is not None
         runner.server.request_handler = front_door(web_app, self.access, self.gateway)
+        server = runner.server
+        doorkeeper = Doorkeeper(lambda: server.connections)
         for line in await in_thread(sweep, name="sweep"):
             log.warning("%s", line)
         async with asyncio.TaskGroup() as tasks:
@@ -142,6 +146,7 @@ class App:
             controller_task = tasks.create_task(self.controller.run(tasks), name="controller")
             self._watch(bridge)
             log_task = tasks.create_task(_write_log_out(), name="log")
+            door_task = tasks.create_task(doorkeeper.run(), name="doorkeeper")
             tasks.create_task(self._greet(), name="greeting")
             if self.tray is not None:
                 tasks.create_task(self.tray.run(), name="tray")
@@ -153,6 +158,7 @@ class App:
                 await self._end(runner, doors)
             controller_task.cancel()
             log_task.cancel()
+            door_task.cancel()
             await self.devices.stop()
             device_task.cancel()
 
@@ -277,13 +283,18 @@ class App:
             self.outputs[model] = ModelOutput(model, self.options.logs / "models")
         return self.outputs[model]
 
+    def _missing(self, model: Model) -> str | None:
+        if model.interface.lower() not in self.plugins.interfaces:
+            return f"no interface plugin provides the mode '{model.interface}'"
+        if model.engine.lower() not in self.plugins.engines:
+            return f"no engine plugin is named '{model.engine}'"
+        return None
+
     def _surroundings(self, model: Model) -> Surroundings:
-        interface = self.plugins.interfaces.get(model.interface.lower())
-        if interface is None:
-            raise ModelFailed(f"no interface plugin provides the mode '{model.interface}'")
-        engine = self.plugins.engines.get(model.engine.lower())
-        if engine is None:
-            raise ModelFailed(f"no engine plugin is named '{model.engine}'")
+        if missing := self._missing(model):
+            raise ModelFailed(missing)
+        interface = self.plugins.interfaces[model.interface.lower()]
+        engine = self.plugins.engines[model.engine.lower()]
         loop = asyncio.get_running_loop()
         return Surroundings(
             engine=engine,

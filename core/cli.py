@@ -117,24 +117,28 @@ def check(file: Path | None, as_json: bool) -> int:
     """Print every problem of a config file with its place in it."""
     from core.config.store import find_config, read_config
     from core.errors import ConfigError
+    from core.provided import look, unprovided
 
     try:
         path = find_config(file, os.environ, HOME)
         loaded = read_config(path, os.environ)
     except ConfigError as error:
         raise click.ClickException(error.message) from error
+    warnings = [*loaded.warnings]
+    if loaded.config is not None:
+        warnings += unprovided(loaded.config, look(loaded.config.program))
     if as_json:
         show_json(
             {
                 "config": str(path),
                 "problems": [str(p) for p in loaded.problems],
-                "warnings": [str(p) for p in loaded.warnings],
+                "warnings": [str(p) for p in warnings],
             }
         )
     else:
         for problem in loaded.problems:
             click.echo(f"error    {problem}")
-        for warning in loaded.warnings:
+        for warning in warnings:
             click.echo(f"warning  {warning}")
         models = len(loaded.config.models) if loaded.config else 0
         verdict = "not valid" if loaded.problems else f"valid, {models} models"

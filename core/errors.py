@@ -93,6 +93,14 @@ class OriginNotAllowed(LLMManagerError):
     type = "permission_error"
 
 
+class RequestTooSlow(LLMManagerError):
+    """The client stopped sending its body, or sends it so slowly that it will not end."""
+
+    status = 408
+    code = "request_too_slow"
+    type = "invalid_request_error"
+
+
 class BodyTooLarge(LLMManagerError):
     status = 413
     code = "body_too_large"

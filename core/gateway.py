@@ -30,6 +30,7 @@ from core.events import Event
 from core.flights import Flights, InFlight
 from core.form import field_span, is_form
 from core.model_controller import ModelController
+from core.patience import read_in_time
 from core.proxy import DROPPED, forward
 from core.upstream import UpstreamPool
 
@@ -93,7 +94,7 @@ class Gateway:
         check_target(request)
         path = request.path
         if path not in self._endpoints:
-            raise NotFound(f"there is nothing at {path}")
+            raise self._nothing_at(path)
         if request.method != "POST":
             raise MethodNotAllowed(f"{path} takes POST")
         body = await read_body(request)
@@ -111,6 +112,14 @@ class Gateway:
         model = self._catalog.resolve(model_name(content_type, body))
         self._check_interface(model, path[1:])
         return model
+
+    def _nothing_at(self, path: str) -> NotFound:
+        """With the path that a client with a wrong base URL means."""
+        plain = path.rstrip("/")
+        for meant in (plain, f"/v1{plain}", plain.removeprefix("/v1")):
+            if meant != path and (meant in self._endpoints or meant == "/v1/models"):
+                return NotFound(f"there is nothing at {path}: did you mean {meant}?")
+        return NotFound(f"there is nothing at {path}")
 
     async def _deliver(self, request: web.Request, body: bytes, model: Model) -> web.StreamResponse:
         async with self._controller.lease(model) as instance:
@@ -156,7 +165,7 @@ class Gateway:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The whole body, decompressed. Raises BodyTooLarge, BadRequest."""
+    """The whole body, decompressed. Raises BodyTooLarge, BadRequest, RequestTooSlow."""
     check_length(request)
     try:
         if request.content.is_eof():  # it came with the head, as nearly always
@@ -164,7 +173,7 @@ async def read_body(request: web.Request) -> bytes:
             if len(body) > request.client_max_size:
                 raise _too_large(request)
             return body
-        return await request.read()
+        return await read_in_time(request)
     except web.RequestPayloadError as error:
         raise BadRequest(f"the body cannot be read: {error}") from error
     except web.HTTPRequestEntityTooLarge as error:

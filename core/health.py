@@ -15,6 +15,8 @@ GOOD_PROBES = 2
 """Healthy answers in a row before an instance is ready: some servers flap while they load."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.03, 0.5
 """Seconds between two health probes: short at first, for the models that load at once."""
+LOOK_AROUND = 12
+"""Knocks in vain, two seconds at first, after which it is told where the tree listens instead."""
 
 
 async def port_answers(port: int) -> bool:
@@ -43,7 +45,7 @@ class Health:
         """Return when the port answers, is ours, and real requests get real answers."""
         port = self.process.port
         began = time.time()
-        pause, good, probes = FIRST_PAUSE, 0, 0
+        pause, good, probes, in_vain = FIRST_PAUSE, 0, 0, 0
         self.tell(f"waiting for port {port}")
         while good < GOOD_PROBES:
             if await self.port_answers(port):
@@ -56,9 +58,19 @@ class Health:
                 else:
                     good = 0
                     self.tell(stranger)
+            else:
+                in_vain += 1
+                if in_vain % LOOK_AROUND == 0:
+                    await self._look_around()
             if good < GOOD_PROBES:
                 await asyncio.sleep(FIRST_PAUSE if good else pause)
                 pause = min(pause * 1.3, LONGEST_PAUSE)
+
+    async def _look_around(self) -> None:
+        """Tell why nobody answers; a server that uses another port may have been up for long."""
+        owner = self.process.owner_of_port
+        if sentence := await in_thread(owner, name=f"owner of {self.process.port}"):
+            self.tell(sentence)
 
     async def _probe(self, began: float) -> tuple[bool, str]:
         """Ask the plugin; whatever it raises means unhealthy."""

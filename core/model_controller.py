@@ -69,6 +69,8 @@ class Parts:
     """A port for a new instance. Raises OSError with a sentence when it is taken."""
     publish: Callable[[Event], None]
     clock: Callable[[], float] = time.monotonic
+    missing: Callable[[Model], str | None] = lambda model: None
+    """The plugin that a model needs and nobody provides now, in a sentence."""
 
 
 class ModelController:
@@ -167,6 +169,7 @@ class ModelController:
             why=self.line.why(model.name),
             devices=self.parts.devices.readings if self.config.program.monitoring else None,
             now=self.parts.clock(),
+            missing=self.parts.missing(model),
         )
 
     def preview(self, model: Model) -> list[Action]:

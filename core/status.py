@@ -19,8 +19,12 @@ def model_status(
     why: str,
     devices: Mapping[str, DeviceReading] | None,
     now: float,
+    missing: str | None = None,
 ) -> ModelStatus:
-    """The status at `now`; `devices` is None where devices are not looked at."""
+    """The status at `now`; `devices` is None where devices are not looked at.
+
+    `missing`: the plugin that the model needs and nobody provides, in a sentence.
+    """
     state, since = _state(instance, record, waiting, now)
     idle = instance is not None and instance.serving and not instance.leases
     return ModelStatus(
@@ -41,7 +45,7 @@ def model_status(
         idle_limit=None if model.pinned else model.alive_time,
         starts=record.starts,
         failure=record.failure,
-        startable=_obstacle(model, devices),
+        startable=missing or _obstacle(model, devices),
         usual_load_seconds=record.load_seconds,
         pinned=model.pinned,
     )

@@ -147,6 +147,35 @@ def test_remembered_hosts_do_not_fill_the_memory() -> None:
     assert len(access._good_hosts) <= 512
 
 
+@pytest.mark.parametrize(
+    ("target", "passes"),
+    [
+        ("/api/models", True),
+        ("*", True),
+        ("http://localhost:8080/api/models", True),
+        ("HTTP://LOCALHOST:8080/api/models", True),
+        ("http://evil.example/api/models", False),
+        ("http://evil.example:8080/api/models", False),
+        ("http://localhost:8081/api/models", False),
+        ("http://evil@localhost:8080/api/models", False),
+        ("http://localhost:8080@evil.example/api/models", False),
+        ("//evil.example/api/models", True),
+        ("localhost:8080", False),
+        ("http:///api/models", False),
+        ("http://[evil/api/models", False),
+        ("", False),
+    ],
+)
+def test_a_target_that_names_a_host_names_the_same(target: str, passes: bool) -> None:
+    for method in ("GET", "POST", "OPTIONS"):
+        asked = request(method, target, host="localhost:8080")
+        if passes:
+            ACCESS.check(asked)
+        else:
+            with pytest.raises(HostNotAllowed):
+                ACCESS.check(asked)
+
+
 # ---- Origin ------------------------------------------------------------------------------------
 
 ALLOWED = [

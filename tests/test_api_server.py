@@ -436,6 +436,8 @@ async def test_no_route_is_reached_by_a_stranger(
             for more in ({}, body):
                 answer = await raw(method, path, Host="evil.example", **more)
                 assert answer.startswith(b"HTTP/1.1 403 "), (method, path)
+                answer = await raw(method, f"http://evil.example{path}", **more)
+                assert answer.startswith(b"HTTP/1.1 403 "), ("absolute", method, path)
                 if method in ("GET", "HEAD"):
                     continue
                 for origin in ("http://evil.example", "null"):

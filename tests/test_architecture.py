@@ -24,11 +24,11 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "model_controller", "line", "fleet", "status", "record", "instance", "devices",
         "device_probe", "probe_process", "catalog", "plugin_system", "plugin_loading", "watcher",
         "listening", "client", "foresight", "surroundings", "health", "lease", "refusals",
-        "script_environment",
+        "script_environment", "provided",
     ),
     (
         "upstream", "framing", "answer_head", "event_stream", "usage", "exchange", "form",
-        "flights", "gateway", "proxy", "access", "api_server", "server_events",
+        "flights", "gateway", "proxy", "access", "patience", "api_server", "server_events",
         "fast_path", "client_connection",
         "admin_api", "admin_changes", "admin_logs", "admin_requests", "webui",
         "tray", "tray_backend", "tray_gtk", "tray_icon", "tray_menu", "tray_notices",

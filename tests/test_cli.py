@@ -163,6 +163,17 @@ def test_check_says_valid(tmp_path: Path) -> None:
     assert len(told["warnings"]) == 1
 
 
+def test_check_names_what_no_plugin_provides(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    variant = {"required_devices": ["v 100"], "bat_path": "x.bat", "memory_mb": {"v 100": 1}}
+    path.write_text(json.dumps({"chat": {"mode": "Chet", "V": variant}}))
+    result = run("check", str(path))
+    assert result.exit_code == 0, "the others can be used"
+    assert '$.chat.mode: no interface plugin provides "Chet"; did you mean "Chat"?' in result.output
+    assert 'no device plugin provides "v 100"; did you mean "v100"?' in result.output
+    assert len(json.loads(run("check", str(path), "--json").output)["warnings"]) == 3
+
+
 def test_check_says_every_problem_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text('{"program": {"prot": 1}, "chat": {"aliases": [], "mode": "Chat"}}')

@@ -17,6 +17,7 @@ TABLE = {
     "ModelNotFound": (404, "model_not_found", "invalid_request_error"),
     "NotFound": (404, "not_found", "invalid_request_error"),
     "MethodNotAllowed": (405, "method_not_allowed", "invalid_request_error"),
+    "RequestTooSlow": (408, "request_too_slow", "invalid_request_error"),
     "BodyTooLarge": (413, "body_too_large", "invalid_request_error"),
     "QueueFull": (429, "queue_full", "rate_limit_error"),
     "LLMManagerError": (500, "internal_error", "server_error"),

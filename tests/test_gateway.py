@@ -179,6 +179,25 @@ async def test_a_new_endpoint_is_served_once_the_plugins_were_read_again(
         assert (await site.post("/v1/new", data=body()))[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("POST", "/chat/completions", "/chat/completions: did you mean /v1/chat/completions?"),
+        ("POST", "/v1/v1/chat/completions", "completions: did you mean /v1/chat/completions?"),
+        ("POST", "/v1/chat/completions/", "completions/: did you mean /v1/chat/completions?"),
+        ("GET", "/models", "/models: did you mean /v1/models?"),
+        ("GET", "/v1/models/", "/v1/models/: did you mean /v1/models?"),
+        ("POST", "/v1/nothing", "there is nothing at /v1/nothing"),
+        ("POST", "/api/chat", "there is nothing at /api/chat"),
+    ],
+)
+async def test_a_wrong_base_url_is_recognised(method: str, path: str, words: str) -> None:
+    async with Site(model("a", variant(gpu=10)), gpu=100) as site:
+        status, answer = await site.ask(method, path)
+    assert (status, answer["error"]["code"]) == (404, "not_found")
+    assert answer["error"]["message"].endswith(words)
+
+
 @pytest.mark.parametrize("target", ["/v1/chat%2fcompletions", "/v1/x/../chat/completions"])
 async def test_an_ambiguous_path_starts_nothing(server: Upstream, chat: Model, target: str) -> None:
     async with Site(chat) as site:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 
+import pytest
+
+from core import health
 from core.health import GOOD_PROBES, Health, port_answers
 from tests.fakes.launcher import FakeProcess
 from tests.fakes.waiting import until
@@ -55,6 +58,21 @@ async def test_a_stranger_is_named_and_not_asked() -> None:
         waiting = tasks.create_task(server.until_healthy(process))
         await until(lambda: "nginx (pid 1) listens there" in server.told)
         assert server.asked == 0
+        process.stranger = None
+        await waiting
+    assert server.asked == GOOD_PROBES
+
+
+async def test_a_server_that_does_not_use_its_port_is_told_where_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health, "LONGEST_PAUSE", health.FIRST_PAUSE)
+    server, process = Server(), FakeProcess(stranger="its processes listen on 127.0.0.1:8000")
+    server.port = [False] * health.LOOK_AROUND + [True]
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(server.until_healthy(process))
+        await until(lambda: "its processes listen on 127.0.0.1:8000" in server.told)
+        assert len(server.port) <= 1, "not at every knock: it costs a look into every process"
         process.stranger = None
         await waiting
     assert server.asked == GOOD_PROBES

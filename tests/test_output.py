@@ -18,7 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import output
-from core.output import KEPT_LINES, LONGEST_LINE, ModelOutput, decode, escape_controls, file_name
+from core.output import (
+    KEPT_LETTERS,
+    KEPT_LINES,
+    LONGEST_LINE,
+    ModelOutput,
+    decode,
+    escape_controls,
+    file_name,
+)
 from tests.fakes.waiting import until
 
 LIMIT = 10
@@ -137,6 +145,30 @@ def test_only_the_last_lines_are_kept_in_memory() -> None:
     lines = fed(*(b"%d\n" % n for n in range(KEPT_LINES + 10)))
     assert len(lines) == KEPT_LINES
     assert lines[-2:] == [str(KEPT_LINES + 9), ""]
+
+
+@pytest.mark.parametrize("unit", [b"x", b"\0", "模".encode()])
+def test_long_lines_do_not_fill_the_memory(out: ModelOutput, unit: bytes) -> None:
+    for _ in range(600 if unit != b"\0" else 150):
+        out.feed(unit * (LONGEST_LINE // len(unit)) + b"\n")
+    kept = out.tail()
+    assert KEPT_LETTERS * 0.8 < sum(map(len, kept)) <= KEPT_LETTERS
+    out.feed(b"last\n" * KEPT_LINES)
+    assert out.tail() == ["last"] * KEPT_LINES
+
+
+async def test_who_follows_long_lines_is_told_how_many_it_missed(
+    out: ModelOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "KEPT_LETTERS", 30)
+    follower = out.follow(1)
+    out.feed(b"first\n")
+    assert await anext(follower) == ["first"]
+    out.add([f"{n:010}" for n in range(10)])
+    missed, *kept = await anext(follower)
+    assert kept == ["0000000007", "0000000008", "0000000009"]
+    assert "7 lines" in missed
+    await follower.aclose()  # type: ignore[attr-defined]
 
 
 def test_escaping_is_for_controls_only() -> None:

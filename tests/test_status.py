@@ -179,3 +179,5 @@ def test_what_is_in_the_way(script: Path) -> None:
     ]
     for variants, devices, obstacle in table:
         assert seen(model("chat", *variants), devices=devices).startable == obstacle
+    missing = "no interface plugin provides the mode 'Chet'"
+    assert seen(model("chat", here), devices=both, missing=missing).startable == missing

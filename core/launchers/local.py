@@ -9,8 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.domain import LaunchSpec
+from core.launchers import leftovers
 from core.launchers.base import Process
-from core.launchers.leftovers import MARK, mark
+
+# At once and not at the first start: there may be no file descriptor left for it by then.
+if sys.platform == "win32":
+    from core.launchers import job_object
+else:
+    from core.launchers import guarded
 
 
 class LocalLauncher:
@@ -22,20 +28,16 @@ class LocalLauncher:
         if not spec.folder.is_dir():
             raise OSError(f"the folder {spec.folder} does not exist")
         if sys.platform == "win32":
-            from core.launchers import job_object
-
-            env[MARK] = mark(instance_id)
+            env[leftovers.MARK] = leftovers.mark(instance_id)
             return job_object.start(spec.argv, spec.folder, env, host=host, port=port)
-
-        from core.launchers import guarded
-
-        command = runnable(spec.argv, spec.folder, env)
-        try:
-            env[MARK] = mark(instance_id)
-            return guarded.start(command, spec.folder, env, host=host, port=port)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise OSError(f"cannot start {spec.argv[0]}: {reason}") from error
+        else:
+            command = runnable(spec.argv, spec.folder, env)
+            try:
+                env[leftovers.MARK] = leftovers.mark(instance_id)
+                return guarded.start(command, spec.folder, env, host=host, port=port)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise OSError(f"cannot start {spec.argv[0]}: {reason}") from error
 
 
 def runnable(argv: tuple[str, ...], folder: Path, env: Mapping[str, str]) -> list[str]:
@@ -65,5 +67,8 @@ def runnable(argv: tuple[str, ...], folder: Path, env: Mapping[str, str]) -> lis
     if first_line.endswith(b"\r\n"):
         raise OSError(f"{path} has Windows line endings; save it with LF line endings")
     if first_line.startswith(b"#!") and os.access(path, os.X_OK):
+        interpreter = os.fsdecode(first_line[2:]).split()[:1]
+        if interpreter and not Path(interpreter[0]).exists():  # the system would blame the script
+            raise OSError(f"{path} is to be run by {interpreter[0]}, which does not exist")
         return [str(path), *arguments]
     return ["sh", str(path), *arguments]

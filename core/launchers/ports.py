@@ -56,14 +56,16 @@ def port_holder(port: int) -> str | None:
     return "another program" if refusal and refusal.errno in (errno.EADDRINUSE, 10048) else None
 
 
-def stranger_on(port: int, pids: Iterable[int]) -> str | None:
+def stranger_on(port: int, pids: Collection[int]) -> str | None:
     """None if one of `pids` is what 127.0.0.1:port leads to; else a sentence saying what is.
 
     A known forwarder counts as one of them: the port was free before the tree started.
     """
     if sys.platform == "linux":
         sockets = _listening_sockets(port)
-        if sockets and sockets <= _sockets_of(pids):
+        if not sockets:
+            return f"nobody listens on 127.0.0.1:{port}{_instead(pids)}"
+        if sockets <= _sockets_of(pids):
             return None
     elif sys.platform == "win32":
         # Windows names every owner; where one is not named (wine) nothing speaks against the tree.
@@ -73,11 +75,19 @@ def stranger_on(port: int, pids: Iterable[int]) -> str | None:
         return None
     holders = _holders(port)
     if not holders:
-        return f"nobody listens on port {port}"
+        return f"nobody listens on 127.0.0.1:{port}{_instead(pids)}"
     names = [_name(pid) for pid in holders if pid] or _forwarders_running()
     if any(name in FORWARDERS for name in names):
         return None
     return f"port {port} is answered by {port_holder(port)}, not by the server that was started"
+
+
+def _instead(pids: Collection[int]) -> str:
+    """Where these processes listen although nobody asked them to: the usual slip of a script."""
+    places = sorted({place for pid in pids for place in _places(pid)})
+    if not places:
+        return ""
+    return f", but its processes on {', '.join(places)}: does the script use LLM_PORT and LLM_HOST?"
 
 
 def _refusal(port: int) -> OSError | None:
@@ -173,6 +183,16 @@ def _listens(pid: int, port: int) -> bool:
         )
     except (psutil.Error, OSError):
         return False
+
+
+def _places(pid: int) -> list[str]:
+    """Where the process listens, as a person would type it."""
+    try:
+        found = psutil.Process(pid).net_connections("tcp")
+    except (psutil.Error, OSError):
+        return []
+    addresses = [each.laddr for each in found if each.status == psutil.CONN_LISTEN and each.laddr]
+    return [f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}" for ip, port in addresses]
 
 
 def _holders(port: int) -> list[int]:

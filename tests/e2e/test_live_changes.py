@@ -192,6 +192,18 @@ def test_a_broken_plugin_leaves_the_old_one_working(
     assert running.model("mine")["starts"] == 1
 
 
+def test_a_model_whose_plugins_are_missing_says_so(start: Start, tmp_path: Path) -> None:
+    running = start(
+        {"a": model(tmp_path, "a", mode="Chet"), "b": model(tmp_path, "b", engine="vlmm")}
+    )
+    assert running.model("a")["startable"] == "no interface plugin provides the mode 'Chet'"
+    assert running.model("b")["startable"] == "no engine plugin is named 'vlmm'"
+    for name in ("a", "b"):
+        status, answer = running.chat(name)
+        assert (status, answer["error"]["code"]) == (503, "model_failed")
+        assert str(running.model(name)["startable"]) in answer["error"]["message"]
+
+
 def test_a_removed_plugin_is_gone(start: Start, tmp_path: Path, interfaces: Path) -> None:
     save(interfaces / "my_mode.py", MY_MODE)
     models = {"mine": model(tmp_path, "mine", mode="MyMode"), "a": model(tmp_path, "a")}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import os
 import signal
 import socket
 import subprocess
@@ -80,6 +83,33 @@ def test_a_running_answer_is_finished_before_the_end(start: Start, tmp_path: Pat
     assert running.end() == 0
     client.join()
     assert answer[0][0] == 200
+
+
+@pytest.mark.timeout(60)
+def test_many_streams_and_a_server_that_hangs_do_not_keep_it(start: Start, tmp_path: Path) -> None:
+    running = start(
+        {
+            "a": model(tmp_path, "a", stop_timeout=1),
+            "hangs": model(tmp_path, "hangs", "ignore_term", stop_timeout=1),
+        }
+    )
+    assert [running.chat(name)[0] for name in ("a", "hangs")] == [200, 200]
+    pids = [running.model(name)["pid"] for name in ("a", "hangs")]
+    body = {"messages": [], "stream": True, "max_tokens": 10**6, "fake_delay": 0.05}
+    with contextlib.ExitStack() as stack:
+        streams = [
+            stack.enter_context(running.stream("/v1/chat/completions", {"model": name, **body}))
+            for name in (*["a"] * 50, "hangs")
+        ]
+        assert all(stream.readline().startswith(b"data:") for stream in streams)
+        os.kill(pids[1], signal.SIGSTOP)
+        assert running.end() == 0
+        for stream in streams:
+            with pytest.raises(http.client.IncompleteRead) as broken:
+                stream.read()
+            assert b"[DONE]" not in broken.value.partial
+            assert b"event: error" in broken.value.partial
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 def test_a_second_signal_does_not_wait(start: Start, tmp_path: Path) -> None:

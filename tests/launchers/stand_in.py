@@ -4,7 +4,8 @@
 
 Prints `<pid> <its mark>` before the first start, and `<pid> up` when every server listens; the
 test kills the pid whenever it likes. Forked, because the imports are most of a start. Windows has
-no fork: there it is the manager itself, and the first line says how it is to end.
+no fork: there it is the manager itself, and the first line says how it is to end. With
+STAND_IN_MARK its trees carry a mark of this name, which no other manager on the machine sweeps.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def obey() -> None:
 
 def main() -> None:
     folder, shapes = Path(sys.argv[1]), sys.argv[2:]
+    leftovers.MARK = os.environ.get("STAND_IN_MARK", leftovers.MARK)
     if sys.platform == "win32":
         threading.Thread(target=obey, daemon=True).start()
         with suppress(KeyboardInterrupt):

@@ -170,7 +170,7 @@ async def test_the_port_of_a_stranger_is_told(trees: Trees, tmp_path: Path) -> N
     assert f"pid {os.getpid()}" in str(await asyncio.to_thread(process.owner_of_port))
     server.close()
     await server.wait_closed()
-    assert process.owner_of_port() == f"nobody listens on port {port}"
+    assert process.owner_of_port() == f"nobody listens on 127.0.0.1:{port}"
 
 
 # -- who dies first --------------------------------------------------------------------------------
@@ -230,9 +230,12 @@ class StandIns:
 
 
 @pytest.fixture
-def stand_ins(tmp_path: Path) -> Iterator[StandIns]:
+def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIns]:
+    """With a mark of their own: what is left of them is for this test alone to find."""
+    monkeypatch.setattr(leftovers, "MARK", f"LLM_MANAGER_INSTANCE_OF_TEST_{os.getpid()}")
     with subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("stand_in.py")), str(tmp_path), *SHAPES],
+        env={**os.environ, "STAND_IN_MARK": leftovers.MARK},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -187,7 +187,7 @@ async def test_the_port_of_a_stranger_is_told(trees: Trees, tmp_path: Path) -> N
     assert f"pid {os.getpid()}" in str(await asyncio.to_thread(process.owner_of_port))
     server.close()
     await server.wait_closed()
-    assert process.owner_of_port() == f"nobody listens on port {port}"
+    assert process.owner_of_port() == f"nobody listens on 127.0.0.1:{port}"
     process.kill()
     await process.wait()
 

@@ -45,11 +45,13 @@ def test_a_program_is_looked_up_on_the_path(tmp_path: Path) -> None:
 def test_each_obstacle_has_its_sentence(tmp_path: Path) -> None:
     (tmp_path / "folder.sh").mkdir()
     crlf = script(tmp_path, b"#!/bin/sh\r\nexit\r\n", name="crlf.sh")
+    foreign = script(tmp_path, b"#!/no/such/shell -e\n", name="foreign.sh")
     plain = script(tmp_path, b"\x7fELF", mode=0o644, name="server")
     for argv, sentence in [
         ((str(tmp_path / "none.sh"),), "none.sh does not exist"),
         ((str(tmp_path / "folder.sh"),), "folder.sh is a folder, not a script"),
         ((str(crlf),), "crlf.sh has Windows line endings"),
+        ((str(foreign),), "foreign.sh is to be run by /no/such/shell, which does not exist"),
         ((str(plain),), "server is not executable; try: chmod"),
         (("no-such-program",), "the program no-such-program is not on the PATH"),
     ]:

@@ -78,7 +78,36 @@ def test_a_port_of_the_tree_is_ours() -> None:
 
 def test_a_port_that_nobody_serves() -> None:
     port = ports.free_port(())
-    assert ports.stranger_on(port, [ME]) == f"nobody listens on port {port}"
+    assert ports.stranger_on(port, []) == f"nobody listens on 127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_tree_that_listens_elsewhere_is_told_where(address: str) -> None:
+    try:
+        other = listening(address)
+        with other as elsewhere:
+            port = ports.free_port({elsewhere})
+            sentence = ports.stranger_on(port, [ME])
+    except OSError:
+        if address == "127.0.0.1":
+            raise
+        pytest.skip("no IPv6 on this machine")
+    place = f"[::1]:{elsewhere}" if ":" in address else f"127.0.0.1:{elsewhere}"
+    assert sentence is not None
+    assert f"nobody listens on 127.0.0.1:{port}, but its processes on " in sentence
+    assert place in sentence
+    assert "LLM_PORT" in sentence
+
+
+def test_the_right_port_of_the_wrong_address_is_not_said_to_be_a_strangers() -> None:
+    try:
+        with listening("::1") as port:
+            sentence = ports.stranger_on(port, [ME])
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    assert sentence is not None
+    assert sentence.startswith(f"nobody listens on 127.0.0.1:{port}, but its processes on ")
+    assert f"[::1]:{port}" in sentence
 
 
 def test_a_port_of_somebody_else_is_told_with_the_name() -> None:
