@@ -54,6 +54,8 @@ class Plugins(Protocol):
 
 _DECODED = DROPPED | {b"content-encoding"}
 """aiohttp has decompressed the body: model servers cannot be expected to."""
+PIECE = 1024 * 1024
+"""Bytes of a body that are unpacked before somebody asks how many there are."""
 
 
 class _Named(msgspec.Struct):
@@ -185,11 +187,16 @@ async def read_body(request: web.Request) -> bytes:
             if len(body) > request.client_max_size:
                 raise _too_large(request)
             return body
-        return await request.read()
+        # Not `request.read()`: that lets each piece grow to the limit before it is looked at.
+        request.content.set_read_chunk_size(PIECE)
+        pieces = bytearray()
+        async for piece in request.content.iter_any():
+            pieces += piece
+            if len(pieces) > request.client_max_size:
+                raise _too_large(request)
+        return bytes(pieces)
     except web.RequestPayloadError as error:
         raise BadRequest(f"the body cannot be read: {error}") from error
-    except web.HTTPRequestEntityTooLarge as error:
-        raise _too_large(request) from error
 
 
 def check_length(request: web.Request) -> None:
