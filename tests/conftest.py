@@ -14,7 +14,7 @@ DECLARED = ("POSIX only: ", "wine cannot ") if sys.platform == "win32" else ()
 """How the reason of a skip begins that is meant: no installation would help."""
 
 if sys.platform != "win32":  # not skipped: there is nothing in it that could run here
-    collect_ignore = ["test_launch_batch.py"]
+    collect_ignore = ["test_launch_batch.py", "test_tray_shell.py"]
 
 
 def skipped(config: pytest.Config) -> Counter[tuple[str, str]]:

@@ -27,6 +27,7 @@ DEPENDS_ON_THE_CODE_PAGE = (
     "tests/test_output.py",
     "tests/test_log.py",
     "tests/test_launch_batch.py",
+    "tests/test_tray_shell.py",
     "tests/launchers/test_base.py",
     "tests/launchers/test_job_object.py",
     "tests/e2e/test_windows.py",
@@ -62,8 +63,9 @@ def main(arguments: list[str]) -> int:
 
 def python(arguments: list[str], locale: str) -> int:
     print("$ python (win32,", locale + ")", *arguments, flush=True)
-    env = wine.environment(locale, LLM_MANAGER_TEST_ALL="1")
-    return wine.run([str(wine.PYTHON / "python.exe"), *arguments], env, silence=SILENCE)
+    with wine.screen() as display:
+        env = wine.environment(locale, LLM_MANAGER_TEST_ALL="1", DISPLAY=display)
+        return wine.run([str(wine.PYTHON / "python.exe"), *arguments], env, silence=SILENCE)
 
 
 if __name__ == "__main__":

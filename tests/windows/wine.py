@@ -29,7 +29,7 @@ HUNG = 124
 def missing() -> str:
     """What is not installed here, in words; tests/setup-debian.sh installs it."""
     return ", ".join(
-        name for name in ("wine", "wineserver", "localedef") if shutil.which(name) is None
+        name for name in ("wine", "wineserver", "localedef", "Xvfb") if shutil.which(name) is None
     )
 
 
@@ -99,6 +99,22 @@ def end_all(env: Mapping[str, str]) -> None:
         subprocess.run(
             ["wineserver", order], env=env, check=False, stderr=subprocess.DEVNULL, timeout=60
         )
+
+
+@contextmanager
+def screen() -> Iterator[str]:
+    """A screen, for what has windows; its name."""
+    reading, writing = os.pipe()
+    command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1024x600x24", "-noreset"]
+    with subprocess.Popen(
+        [*command, "-nolisten", "tcp"], pass_fds=(writing,), stderr=subprocess.DEVNULL
+    ) as x:
+        os.close(writing)
+        try:
+            with os.fdopen(reading) as pipe:
+                yield ":" + pipe.readline().strip()
+        finally:
+            x.terminate()
 
 
 @contextmanager
