@@ -249,6 +249,17 @@ def test_a_file_that_somebody_holds_open_stays(
     assert stamps(tmp_path)[:2] == ["20250101000000", "20250101000004"]
 
 
+if sys.platform == "win32":
+
+    def test_a_file_that_is_really_open_stays_until_a_later_run(tmp_path: Path) -> None:
+        old(tmp_path, *range(20250101000000, 20250101000012))
+        with (tmp_path / "LLM-Manager_20250101000000.log").open("rb"):
+            set_up(tmp_path, "INFO", console=False)
+            assert stamps(tmp_path)[:2] == ["20250101000000", "20250101000004"]
+        set_up(tmp_path, "INFO", console=False)
+        assert stamps(tmp_path)[0] == "20250101000005"
+
+
 def test_a_folder_that_cannot_be_used_is_an_error_to_tell(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file is in the way")
     with pytest.raises(OSError, match="logs"):

@@ -204,6 +204,20 @@ def test_a_file_that_somebody_holds_open_is_rotated_later(
     assert out.path.read_text() == "line 2\n"
 
 
+if sys.platform == "win32":
+
+    def test_a_file_that_is_really_open_is_rotated_later(
+        out: ModelOutput, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(output, "FILE_LIMIT", LIMIT)
+        out.feed(b"line 0\n")
+        with out.path.open("rb"):
+            out.feed(b"line 1\n")
+            assert out.path.read_text() == "line 0\nline 1\n"
+        out.feed(b"line 2\n")
+        assert out.path.read_text() == "line 2\n"
+
+
 def test_a_full_disk_costs_lines_only(
     out: ModelOutput, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
