@@ -46,6 +46,16 @@ _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 """SO_LINGER with no time: the close is a reset."""
 
 
+def reset(transport: asyncio.Transport) -> None:
+    """End the connection so that nobody takes that for the end of the answer."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
+    if sock is not None and sys.platform == "win32":
+        sock._sock.close()  # that loop would say goodbye (shutdown) before it closes
+
+
 class Client(NamedTuple):
     """The side that waits for the answer."""
 
@@ -312,9 +322,7 @@ class Exchange:
             transport.write(self._body.last_words(error_event(error, ending)))
         elif self._body.open_ended:
             # a mere close would look like the end of the answer
-            if (sock := transport.get_extra_info("socket")) is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            transport.abort()
+            reset(transport)
         self._finish("upstream_broken")
 
     def _finish(self, outcome: str) -> None:

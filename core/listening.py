@@ -68,6 +68,8 @@ def listen(host: str, port: int) -> Listener:
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    if not host:  # Windows would take it for its own name
+        raise socket.gaierror("no address is given")
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, address = found[0]
     # The protocol is named: with 0 the loops do not switch Nagle's algorithm off.

@@ -15,6 +15,7 @@ import pytest
 import core.watcher
 from core.bridge import Bridge
 from core.watcher import LONGEST, SETTLE, Settling, Watcher, file_snapshot, plugin_snapshot
+from tests.fakes.waiting import until
 
 DEADLINE = 15.0
 
@@ -66,7 +67,7 @@ def test_only_plugin_files_and_the_rights_of_their_folder_count(tmp_path: Path) 
     assert plugin_snapshot([tmp_path]) != before
 
 
-@pytest.mark.skipif(os.name != "posix", reason="rights are not told by mode bits there")
+@pytest.mark.skipif(os.name != "posix", reason="POSIX only: mode bits")
 def test_rights_count(tmp_path: Path) -> None:
     before = plugin_snapshot([tmp_path])
     tmp_path.chmod(0o750)
@@ -83,7 +84,7 @@ def test_a_change_of_the_same_size_and_time_counts(tmp_path: Path) -> None:
     assert file_snapshot(file) != before
 
 
-@pytest.mark.skipif(os.name != "posix", reason="links need a privilege on Windows")
+@pytest.mark.skipif(os.name != "posix", reason="POSIX only: links without a privilege")
 def test_another_target_of_a_link_counts(tmp_path: Path) -> None:
     (tmp_path / "one").write_text("1")
     (tmp_path / "two").write_text("22")
@@ -237,8 +238,7 @@ async def test_a_stopped_watcher_is_silent_and_may_be_stopped_unstarted(tmp_path
     (tmp_path / "plugins").mkdir()
     async with watching(tmp_path) as told:
         pass
-    threads = [thread.name for thread in threading.enumerate()]
-    assert "watcher" not in threads
+    await until(lambda: "watcher" not in [thread.name for thread in threading.enumerate()])
     assert told.plugins == []
     bridge = Bridge(asyncio.get_running_loop())
     folders = [tmp_path]

@@ -78,8 +78,8 @@ def write_text(path: Path, text: str) -> None:
     all new text.
 
     Keeps the permissions; a new file is the owner's alone. A symbolic link stays, and the file
-    that it names is replaced. May block for a tenth of a second on Windows, where somebody else
-    may have the file open. Raises OSError and then leaves the old file.
+    that it names is replaced. May block for a tenth of a second on Windows, where a file that
+    somebody has open is not replaced. Raises OSError and then leaves the old file.
     """
     target = Path(os.path.realpath(path))
     _sweep(target)
@@ -105,9 +105,12 @@ def _replace(temporary: str, target: Path) -> None:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             os.replace(temporary, target)
-        except PermissionError:
+        except PermissionError as error:
             if attempt == _ATTEMPTS:
-                raise
+                raise PermissionError(
+                    f"{target.name} cannot be replaced: another program holds it open, or it may"
+                    " not be written to"
+                ) from error
             time.sleep(0.02)
         else:
             return

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -145,10 +146,29 @@ def test_a_write_that_fails_leaves_the_old_file_alone(
         raise PermissionError("in use")
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(PermissionError):
+    with pytest.raises(PermissionError, match="cannot be replaced: another program"):
         write_text(path, "new")
     assert path.read_bytes() == old
     assert os.listdir(path.parent) == [path.name]
+
+
+if sys.platform == "win32":
+
+    def test_an_editor_that_holds_the_file_is_waited_for(
+        path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        editor = path.open("rb")
+        monkeypatch.setattr(time, "sleep", lambda seconds: editor.close())
+        write_text(path, "new")
+        assert path.read_text() == "new"
+        assert os.listdir(path.parent) == [path.name]
+
+    def test_an_editor_that_keeps_the_file_is_told_of(path: Path) -> None:
+        old = path.read_bytes()
+        with path.open("rb"), pytest.raises(PermissionError, match="another program holds it"):
+            write_text(path, "new")
+        assert path.read_bytes() == old
+        assert os.listdir(path.parent) == [path.name]
 
 
 def test_leftovers_of_killed_writers_are_removed_later(path: Path) -> None:

@@ -25,7 +25,7 @@ HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
 
 pytestmark = [
     pytest.mark.timeout(60),
-    pytest.mark.skipif(sys.platform == "win32", reason="the demo models' .sh scripts are run"),
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: starts the .sh scripts"),
     pytest.mark.skipif(
         importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("gguf") is None,
         reason="the demo packages are not installed (requirements-demo.lock)",
