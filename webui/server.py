@@ -56,6 +56,7 @@ class Dashboard:
             web.get("/models/{name:[^/]+}/{tab:log|requests|try}", self.page),
             *(web.get(f"/{kind}", self.page) for kind in PAGES),
             web.get("/live", self.live),
+            web.get("/sentence", self.sentence),
             web.get("/static/{version}/{file:.+}", self.static),
         ]
 
@@ -149,6 +150,12 @@ class Dashboard:
         if panel.log:
             streams.append(log_lines(board, panel))
         return await send_events(request, self._sources.closing, *streams)
+
+    async def sentence(self, request: web.Request) -> web.Response:
+        """An error of the API in the page's language: the API itself speaks English."""
+        board = await self._board(preferences(request).language)
+        said = board.pages.texts(board.language).sentence(request.query.get("text", ""))
+        return web.json_response({"text": said}, headers={"Cache-Control": "no-store"})
 
     def _asked_panel(self, kind: str, name: str, tab: str | None) -> Panel:
         """Only what exists can be asked for: names are looked up, nothing is made of them."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
+
+from core.sentences.translate import in_chinese, in_english
 
 LANGUAGES = ("zh", "en")
 
@@ -290,26 +291,6 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 
-STAGES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"starting"), "启动进程"),
-    (re.compile(r"health check (\d+): (.*)"), r"第 \1 次健康检查：\2"),
-    (re.compile(r"waiting for port (\d+)"), r"等待端口 \1"),
-    (re.compile(r"waiting for (.*) to become idle"), r"等待 \1 空闲"),
-    (re.compile(r"it is loading"), "正在加载"),
-    (re.compile(r"memory is being given back"), "等待内存归还"),
-    (re.compile(r"the devices are being read for the first time"), "正在首次读取设备"),
-    (re.compile(r"it is stopping and starts again after that"), "停止后重新启动"),
-    (re.compile(r"(.*) is loading on the same device"), r"\1 正在同一设备上加载"),
-    (re.compile(r"all (\d+) places are taken"), r"\1 个并发名额已满"),
-    (re.compile(r"(.*) is offline or unknown"), r"\1 离线或不存在"),
-    (re.compile(r"no NVIDIA driver on this machine"), "本机没有 NVIDIA 驱动"),
-    (re.compile(r"stopping"), "结束进程"),
-    (re.compile(r"draining"), "等待回答结束"),
-    (re.compile(r"the server ended by itself \(exit code (\d+)\)"), r"服务器自行退出（退出码 \1）"),
-    (re.compile(r"the server ended by itself \(signal (\d+)\)"), r"服务器自行退出（信号 \1）"),
-)
-"""Sentences of the core that the dashboard can say in Chinese; any other is shown as it is."""
-
 
 class Texts:
     """The texts of one language: `texts["start"]`."""
@@ -322,12 +303,8 @@ class Texts:
         return TEXTS[key][self._index]
 
     def sentence(self, text: str) -> str:
-        """A sentence of the core, translated where it is a known one."""
-        if self.language == "zh":
-            for pattern, chinese in STAGES:
-                if match := pattern.fullmatch(text):
-                    return match.expand(chinese)
-        return text
+        """A sentence of the program in this language; what a stranger said stays as it is."""
+        return in_chinese(text) if self.language == "zh" else in_english(text)
 
 
 def preferred_language(accept: str) -> str:

@@ -226,8 +226,24 @@ async def test_nonsense_in_the_query_is_an_unknown_version(client: Client, versi
     assert "models" in (await answer.json())["update"]["html"]
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("zh", "配置中已没有这个模型"),
+        ("en", "it is no longer configured"),
+        ("de", "it is no longer configured"),
+    ],
+)
+async def test_errors_of_the_api_in_the_language_of_the_page(
+    client: Client, language: str, said: str
+) -> None:
+    query = {"text": "it is no longer configured"}
+    answer = await client.get("/sentence", params=query, headers={"Accept-Language": language})
+    assert await answer.json() == {"text": said}
+
+
 async def test_only_get_is_served(client: Client) -> None:
-    for path in [*pages("a"), "/live"]:
+    for path in [*pages("a"), "/live", "/sentence"]:
         assert (await client.post(path)).status == 405, path
 
 

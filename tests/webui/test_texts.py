@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from webui.server import SCRIPT_TEXTS
-from webui.texts import STAGES, TEXTS, Texts, preferred_language
+from webui.texts import TEXTS, Texts, preferred_language
 
 WEBUI = Path(__file__).resolve().parents[2] / "webui"
 TEMPLATES = "".join(p.read_text("utf-8") for p in sorted(WEBUI.glob("templates/*.html")))
@@ -74,4 +74,3 @@ def test_known_sentences_of_the_core_are_translated() -> None:
     assert Texts("zh").sentence("waiting for a b to become idle") == "等待 a b 空闲"
     assert Texts("zh").sentence("something new") == "something new"
     assert Texts("en").sentence("it is loading") == "it is loading"
-    assert all(pattern.pattern for pattern, _ in STAGES)

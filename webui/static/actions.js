@@ -1,7 +1,7 @@
 // What buttons do. Every change is a POST; what it changed comes back over the event stream.
 
 import { choose, describe, send } from "./try.js";
-import { t } from "./words.js";
+import { said, t } from "./words.js";
 
 export function toast(text, bad = false) {
   const note = document.createElement("p");
@@ -19,7 +19,7 @@ async function call(path, method = "POST") {
     throw new Error(t("not_reached"));
   }
   const data = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(data.error?.message ?? String(answer.status));
+  if (!answer.ok) throw new Error(await said(data.error?.message ?? String(answer.status)));
   return data;
 }
 
