@@ -128,7 +128,9 @@ class Dashboard:
                 self._pages = await Pages.load()
         if language not in self._boards:
             self._boards[language] = Board(self._picture, self._pages, language)
-        return self._boards[language]
+        board = self._boards[language]
+        await board.prepare()
+        return board
 
     # ---- what a page asks for ------------------------------------------------------------------
 

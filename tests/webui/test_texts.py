@@ -35,6 +35,12 @@ def test_templates_ask_only_for_texts_that_exist() -> None:
     assert asked <= TEXTS.keys()
 
 
+def test_every_icon_that_is_asked_for_has_its_outline() -> None:
+    outlines = set(re.findall(r'<symbol id="i-([\w-]+)"', TEMPLATES))
+    asked = set(re.findall(r'\bicon\("([\w-]+)"\)', TEMPLATES))
+    assert asked | {"sun", "moon", "monitor"} == outlines  # the three are named in a loop
+
+
 def test_scripts_get_just_the_texts_that_they_ask_for() -> None:
     asked = set(re.findall(r'\bt\("(\w+)"\)', SCRIPTS))
     shown = set(re.findall(r'#show\("(\w+)"\)', SCRIPTS))
