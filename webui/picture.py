@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from itertools import starmap
 from urllib.parse import quote
 
+from core.config.diff import diff
 from core.domain import ModelStatus
 from core.events import DevicesChanged, Event, InstanceChanged, RequestFinished
 from core.foresight import Foresight, foresee
+from core.listening import is_local
 from core.states import COMING
 from webui.history import DeviceHistory, RequestHistory
 from webui.sources import Flight, Sources
@@ -35,9 +37,15 @@ class Banners:
     """What a person should know before anything else."""
 
     reachable: bool
-    problems: tuple[str, ...]
-    warnings: int
-    broken_plugins: int
+    """From the network; and it stays so, as far as the config says."""
+    problems: tuple[str, ...] = ()
+    path: str = ""
+    """Of the config file."""
+    broken_plugins: int = 0
+    after_restart: tuple[str, ...] = ()
+    """Settings that were changed and wait for the next start."""
+    closing: bool = False
+    """From the next start on only this machine can reach it."""
 
 
 class Picture:
@@ -51,7 +59,7 @@ class Picture:
         self.devices: tuple[DeviceView, ...] | None = None
         self.flights: tuple[FlightView, ...] = ()
         self.summary: SummaryView = summary_view((), 0, sources.address)
-        self.banners = Banners(False, (), 0, 0)
+        self.banners = Banners(False)
         self._views: dict[str, ModelView] = {}
         """By name, as the config has them."""
         self._living: list[ModelStatus] = []
@@ -64,6 +72,7 @@ class Picture:
         self._online: set[str] = set()
         self._drawn_at = 0.0
         self._beat = asyncio.Event()
+        self._begun_with = sources.store.current
         sources.bus.listen(self._changed)
 
     def _changed(self, event: Event) -> None:
@@ -163,11 +172,16 @@ class Picture:
         store = self.sources.store
         kinds = self.sources.plugins().values()
         broken = sum(1 for kind in kinds for file in kind["plugins"] if file["error"])
+        after_restart = diff(self._begun_with, store.current).after_restart
+        reachable = self.sources.reachable_from_network
+        closing = reachable and "host" in after_restart and is_local(store.current.program.host)
         return Banners(
-            self.sources.reachable_from_network,
+            reachable and not closing,
             tuple(str(problem) for problem in store.problems),
-            len(store.warnings),
+            str(store.path),
             broken + sum(1 for kind in kinds if kind["error"]),
+            after_restart,
+            closing,
         )
 
     def model(self, name: str) -> ModelView | None:

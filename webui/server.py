@@ -32,6 +32,7 @@ SCRIPT_TEXTS = (
     "live", "lost", "paused", "copied", "not_reached", "start_unloads", "start_anyway", "skipped",
     "new_lines", "matches", "lines", "first_token", "total_time", "tokens", "speed", "dimensions",
     "in_use", "ours", "unit_s", "unit_min", "stop_all_ask", "stop_all",
+    "only_here", "only_here_ask",
 )  # fmt: skip
 """Keys of the texts that scripts use."""
 POLLED_LINES = 500

@@ -54,13 +54,21 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         # banners
         "reachable": (
-            "此地址可从局域网访问，且无需密钥。",
-            "Reachable from the network without a key.",
+            "局域网中的其他设备可以访问此地址，且无需密钥。",
+            "Other machines of the network can reach this address, without a key.",
         ),
-        "reachable_more": (
-            "只想本机使用：把配置中的 host 改为 127.0.0.1，然后重启。",
-            'For this machine only, set "host" to 127.0.0.1 in the config and restart.',
+        "only_here": ("仅限本机", "This machine only"),
+        "only_here_hint": (
+            "把 host 127.0.0.1 写入配置文件，下次启动后生效",
+            "Write host 127.0.0.1 to the config file; takes effect at the next start",
         ),
+        "only_here_ask": (
+            "下次启动后只能在运行它的机器上打开。继续？",
+            "From the next start on it opens only on the machine that it runs on. Go on?",
+        ),
+        "after_restart": ("重启 LLM-Manager 后生效：", "Waiting for a restart of LLM-Manager:"),
+        "closing": ("届时只有本机可以访问。", "Then only this machine can reach it."),
+        "copy_path": ("复制路径", "Copy its path"),
         "hide": ("知道了", "Understood"),
         "config_broken": (
             "配置文件有错误，仍在使用旧配置。",

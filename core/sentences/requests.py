@@ -14,6 +14,8 @@ REQUESTS: tuple[tuple[str, str], ...] = (
     ("LLM-Manager is ending", "LLM-Manager 正在退出"),
     ("{#n} requests already wait for '{name}'", "已有 {n} 个请求在等待 {name}"),
     ("'{name}' stays as it was: {~why}", "{name} 保持原样：{why}"),
+    ("the address stays as it was: {~why}", "地址保持原样：{why}"),
+    ("{source} decides the address: change it there.", "地址由 {source} 决定，请在那里修改。"),
     ("request {#n} is over", "请求 {n} 已结束"),
     # the way to a model
     ("There is no model {name}; near to it: {names}.", "没有模型 {name}，相近的有：{names}。"),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from core.domain import DeviceReading
-from core.events import DevicesChanged, RequestFinished
+from core.events import ConfigChanged, DevicesChanged, RequestFinished
 from core.scheduling.world import Demand, Release, Start
 from core.states import State
-from tests.webui.worlds import Flight, World, devices, model, status
+from tests.webui.worlds import Flight, Store, World, devices, model, status
 from webui.board import ROWS_PER_TURN, Board
 from webui.pages import Pages
 from webui.panel import PAGES, TABS, Panel
@@ -194,3 +196,26 @@ def test_many_panels_do_not_fill_the_memory(board: Board) -> None:
     for number in range(500):
         board.panel_html(Panel("model", f"x{number}", "log"))
     assert len(board._panels) < 100
+
+
+@pytest.mark.parametrize(
+    ("host", "button", "closing"),
+    [("127.0.0.1", False, True), ("192.168.1.5", True, False), ("0.0.0.0", True, False)],
+)
+def test_a_changed_address_waits_for_a_restart(
+    world: World, pages: Pages, host: str, button: bool, closing: bool
+) -> None:
+    sources = world.sources()
+    store = cast(Store, sources.store)
+    begun = store.current.program
+    store.current = replace(store.current, program=replace(begun, host="0.0.0.0"))
+    board = Board(Picture(sources), pages, "en")
+    board.refresh()
+    assert "This machine only" in board.html("banners")
+    store.current = replace(store.current, program=replace(begun, host=host))
+    world.bus.publish(ConfigChanged())
+    board.refresh()
+    banners = board.html("banners")
+    assert ("This machine only" in banners) is button
+    assert ("only this machine can reach" in banners) is closing
+    assert ("<code>host</code>" in banners) is (host != "0.0.0.0")

@@ -230,6 +230,20 @@ def test_language_and_appearance_are_remembered(tabs: Tabs) -> None:
     playwright.expect(page.locator(".banner.info")).to_be_hidden()
 
 
+def test_the_door_to_the_network_is_closed_with_one_click(tabs: Tabs, program: Program) -> None:
+    page = tabs.open()
+    file = program.folder / "config.json"
+    before = file.read_text()
+    page.locator(".banner").get_by_role("button", name="This machine only").click()
+    waiting = page.locator(".banner").filter(has_text="Waiting for a restart")
+    playwright.expect(waiting).to_contain_text("host")
+    playwright.expect(waiting).to_contain_text("only this machine")
+    playwright.expect(page.locator("[data-act=only-here]")).to_have_count(0)
+    assert '"host": "127.0.0.1"' in file.read_text()
+    file.write_text(before)
+    playwright.expect(page.locator("[data-act=only-here]")).to_be_visible()
+
+
 def test_panels_have_addresses_and_the_back_button(tabs: Tabs, program: Program) -> None:
     page = tabs.open()
     page.get_by_role("link", name="chat", exact=True).click()

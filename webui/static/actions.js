@@ -73,6 +73,10 @@ const ACTS = {
   "stop-all": async () => {
     if (await ask(t("stop_all_ask"), t("stop_all"))) await call("/api/models/stop-all");
   },
+  "only-here": async () => {
+    const here = /^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
+    if (here || (await ask(t("only_here_ask"), t("only_here")))) await call("/api/only-this-machine");
+  },
   "reload-plugins": () => call("/api/plugins/reload"),
   theme: ({ to }) => theme(to),
   language: ({ to }) => {
