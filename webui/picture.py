@@ -41,7 +41,8 @@ class Banners:
     problems: tuple[str, ...] = ()
     path: str = ""
     """Of the config file."""
-    broken_plugins: int = 0
+    broken_plugins: tuple[str, ...] = ()
+    """Files, and folders that cannot be read."""
     after_restart: tuple[str, ...] = ()
     """Settings that were changed and wait for the next start."""
     closing: bool = False
@@ -171,7 +172,8 @@ class Picture:
     def _banners(self) -> Banners:
         store = self.sources.store
         kinds = self.sources.plugins().values()
-        broken = sum(1 for kind in kinds for file in kind["plugins"] if file["error"])
+        broken = [f["file"] for kind in kinds for f in kind["plugins"] if f["error"]]
+        broken += [kind["directory"] for kind in kinds if kind["error"]]
         after_restart = diff(self._begun_with, store.current).after_restart
         reachable = self.sources.reachable_from_network
         closing = reachable and "host" in after_restart and is_local(store.current.program.host)
@@ -179,7 +181,7 @@ class Picture:
             reachable and not closing,
             tuple(str(problem) for problem in store.problems),
             str(store.path),
-            broken + sum(1 for kind in kinds if kind["error"]),
+            tuple(broken),
             after_restart,
             closing,
         )

@@ -267,6 +267,26 @@ def test_panels_have_addresses_and_the_back_button(tabs: Tabs, program: Program)
     tabs.faults = [fault for fault in tabs.faults if "404" not in fault]
 
 
+def test_the_keyboard_alone_opens_a_panel_and_comes_back(tabs: Tabs) -> None:
+    page = tabs.open()
+    focused = "document.activeElement.%s"
+    page.keyboard.press("Tab")
+    assert page.evaluate(focused % "className") == "skip"
+    row(page, "chat").get_by_role("link", name="Log: chat").focus()
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#panel-title")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate(focused % "id") == "panel-close"
+    page.keyboard.press("Enter")
+    playwright.expect(row(page, "chat").get_by_role("link", name="Log: chat")).to_be_focused()
+    page.locator(".pages").get_by_role("link", name="Config").focus()
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#panel-title")).to_be_focused()
+    page.keyboard.press("Escape")
+    playwright.expect(page.locator(".pages").get_by_role("link", name="Config")).to_be_focused()
+
+
 def test_plugins_are_reloaded(tabs: Tabs) -> None:
     page = tabs.open("/plugins")
     with page.expect_response("**/api/plugins/reload") as answer:
