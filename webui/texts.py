@@ -205,6 +205,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "It may have been removed from the config, or renamed.",
         ),
         # log
+        "find": ("查找", "Find"),
         "search_log": ("在日志中查找", "Find in the log"),
         "only_matches": ("只看匹配行", "Matches only"),
         "wrap": ("自动换行", "Wrap"),
