@@ -28,7 +28,7 @@ from core.config.diff import Change
 from core.config.store import ConfigStore
 from core.devices import Devices
 from core.domain import DeviceReading, Model
-from core.errors import ModelFailed
+from core.errors import ConfigError, ModelFailed
 from core.events import Bus, ConfigChanged, PluginReloaded
 from core.fast_path import FastPath
 from core.gateway import Gateway
@@ -84,6 +84,7 @@ class App:
         self.store = options.store
         config = self.store.current
         program = config.program
+        self._configured_host = program.host
         self.bus = Bus()
         self.closing = asyncio.Event()
         """Set at the beginning of the end: event streams close."""
@@ -189,7 +190,11 @@ class App:
             *LogsApi(self.options.log_file, self.catalog, self.output, self.closing).routes(),
             *RequestsApi(self.gateway.flights).routes(),
             *ChangesApi(
-                self.catalog, self.set_option, self.reload_plugins, self.plugin_status
+                self.catalog,
+                self.set_option,
+                self.reload_plugins,
+                self.plugin_status,
+                self.keep_to_this_machine,
             ).routes(),
             *self._dashboard(facts).routes(),
         ]
@@ -350,7 +355,15 @@ class App:
 
     def set_option(self, model: str, option: str, value: object) -> None:
         """Write one option of a model into the config file and put it into force."""
-        change = self.store.set_model_option(model, option, value)
+        self._changed(self.store.set_model_option(model, option, value))
+
+    def keep_to_this_machine(self) -> None:
+        """Write into the config file that only this machine may reach the next start."""
+        if self.listener.host != self._configured_host:
+            raise ConfigError("--host decides the address: change it there.")
+        self._changed(self.store.keep_to_this_machine())
+
+    def _changed(self, change: Change) -> None:
         if change:
             self._apply(change)
         self.bus.publish(ConfigChanged(change.models))

@@ -252,6 +252,43 @@ async def test_a_stopped_watcher_is_silent_and_may_be_stopped_unstarted(tmp_path
     ).stop()
 
 
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_stop_in_the_middle_of_a_look_is_not_slept_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: bool
+) -> None:
+    """Forgetting the events of a look must not forget the wish to end that came with them."""
+    monkeypatch.setattr(core.watcher, "INTERVAL", 3600.0)
+    monkeypatch.setattr(core.watcher, "SETTLE", 3 * 3600.0)
+    loop = asyncio.new_event_loop()
+    loop.close()
+    told = Told(tmp_path)
+    watcher = Watcher(
+        Bridge(loop),
+        plugin_folders=[],
+        config_file=tmp_path / "config.json",
+        on_plugins=told.on_plugins,
+        on_config=told.on_config,
+    )
+    looking, go_on = threading.Event(), threading.Event()
+
+    def look() -> dict[str, tuple[int, ...] | None]:
+        looking.set()
+        go_on.wait(DEADLINE)
+        return {"a": (1,)} if changes else {}
+
+    watcher._watches = [(look, Settling({}), told.on_plugins)]
+    watcher.start()
+    watcher._look_now.set()  # as an event does
+    assert looking.wait(DEADLINE)
+    stopping = threading.Thread(target=watcher.stop)
+    stopping.start()
+    assert watcher._look_now.wait(DEADLINE)
+    go_on.set()
+    stopping.join()
+    watcher._thread.join(DEADLINE)
+    assert not watcher._thread.is_alive()
+
+
 async def test_a_closed_loop_is_nobody_to_tell(tmp_path: Path) -> None:
     loop = asyncio.new_event_loop()
     loop.close()

@@ -311,6 +311,33 @@ def test_an_option_that_does_not_fit_is_refused(path: Path) -> None:
         ConfigStore(yaml).set_model_option("c1", "pinned", True)
 
 
+def test_the_door_to_the_network_is_closed_and_nothing_else(path: Path) -> None:
+    store = ConfigStore(path)
+    before = json.loads(path.read_text())
+    assert store.keep_to_this_machine() == Change(after_restart=("host",))
+    assert store.current.program.host == "127.0.0.1"
+    after = json.loads(path.read_text())
+    assert after["program"].pop("host") == "127.0.0.1"
+    before.get("program", {}).pop("host", None)
+    assert after == {"program": {}, **before}
+    assert not store.keep_to_this_machine()
+
+
+def test_a_door_that_others_hold_is_not_closed(path: Path) -> None:
+    old = path.read_bytes()
+    with pytest.raises(ConfigError, match="LLM_MANAGER_HOST decides"):
+        ConfigStore(path, {"LLM_MANAGER_HOST": "0.0.0.0"}).keep_to_this_machine()
+    store = ConfigStore(path)
+    path.write_text("{")
+    with pytest.raises(ConfigError, match="not valid JSON"):
+        store.keep_to_this_machine()
+    path.write_bytes(old)
+    yaml = path.with_suffix(".yaml")
+    yaml.write_bytes(old)
+    with pytest.raises(ConfigError, match="change host there"):
+        ConfigStore(yaml).keep_to_this_machine()
+
+
 def test_text_comes_with_its_line_ends(path: Path) -> None:
     path.write_bytes(b"a\r\nb")
     assert read_text(path) == "a\r\nb"

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -127,6 +128,35 @@ def test_a_second_signal_does_not_wait(start: Start, tmp_path: Path) -> None:
         running.send(signal.SIGTERM)
         until_sync(lambda: any("ending" in line for line in running.lines))
         assert running.end(signal.SIGINT) == 0
+
+
+STREAMS = (
+    "/live",
+    "/live?panel=model&name=a&tab=log",
+    "/live?panel=log",
+    "/api/events",
+    "/api/logs/stream",
+    "/api/models/a/logs/stream",
+)
+"""Everything that an open tab or a watching program listens to, without an end of its own."""
+
+
+def test_open_streams_end_by_themselves_while_the_program_still_waits(
+    start: Start, tmp_path: Path
+) -> None:
+    """No clock is needed to see that they delay nothing: the program waits for a stubborn model,
+    and each stream is over, with its last chunk, before that."""
+    running = start({"a": model(tmp_path, "a", "ignore_term", stop_timeout=600)})
+    running.chat("a")
+    with ExitStack() as stack:
+        streams = [stack.enter_context(running.stream(path)) for path in STREAMS]
+        for stream in streams:
+            assert stream.readline()
+        running.send(signal.SIGTERM)
+        for stream in streams:
+            stream.read()  # raises IncompleteRead where the last chunk is missing
+        assert running.process.poll() is None
+    assert running.end(signal.SIGINT) == 0
 
 
 def test_the_console_says_what_was_found(start: Start, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ async def test_many_events_make_few_updates(board: Board, world: World) -> None:
             world.happen("a")
             await asyncio.sleep(0)
         last = f"{999} <"
-        while last not in board.html("models").replace("</dd>", " <"):
+        while last not in board.html("models").replace("</b>", " <"):
             await asyncio.sleep(0.01)
         reader.cancel()
     tick = time.get_clock_info("monotonic").resolution  # Windows may wake up that much too early
