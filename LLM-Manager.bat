@@ -20,7 +20,8 @@ set "PYTHON=py -3"
 %PYTHON% -c "%CHECK%" >nul 2>nul
 if %errorlevel%==0 goto install
 
-set "PYTHON=python"
+rem That may be a batch file, from which this one would not get back without its own cmd.
+set "PYTHON=cmd /d /c python"
 %PYTHON% -c "%CHECK%" >nul 2>nul
 if %errorlevel%==0 goto install
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -71,6 +71,17 @@ class Access:
         if request.method not in SAFE_METHODS:
             self._check_origin(request, host or "")
 
+    def surely_allows(self, headers: Mapping[str, str]) -> bool:
+        """True only where `check` would pass a request with these fields, whatever it asks for.
+
+        For those who look at thousands of requests a second; False means nothing yet.
+        """
+        return (
+            headers.get("Host") in self._good_hosts
+            and "Origin" not in headers
+            and "Sec-Fetch-Site" not in headers
+        )
+
     def _check_host(self, request: web.BaseRequest, host: str | None) -> None:
         name = split_host(host)
         if name is None or not host_is_ours(name, self._own):
@@ -117,6 +128,11 @@ class Access:
         return (("Access-Control-Allow-Origin", origin), ("Vary", "Origin"))
 
 
+def is_plain_target(target: str) -> bool:
+    """True only where `check_target` passes, and the target is a path and nothing else."""
+    return _PLAIN_TARGET.fullmatch(target) is not None
+
+
 def _check_authority(request: web.BaseRequest, host: str) -> None:
     """A target may name a host as well (as for a proxy), and that is the one that counts."""
     scheme, _, rest = request.raw_path.partition("://")
@@ -132,7 +148,7 @@ def check_target(request: web.BaseRequest) -> None:
     encoded), NUL, and whatever does not belong into a target.
     """
     raw = request.raw_path
-    if _PLAIN_TARGET.fullmatch(raw):
+    if is_plain_target(raw):
         return
     path = raw.partition("?")[0]
     if not path.startswith("/"):

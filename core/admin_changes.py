@@ -1,4 +1,5 @@
-"""What a person may change from afar beside starting and stopping: pins, plugins read anew."""
+"""What a person may change from afar beside starting and stopping: pins, plugins read anew, and
+that nobody shall come from afar any more."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ class NotWritten(LLMManagerError):
 
 
 class ChangesApi:
-    """`/api/models/{alias}/pin` and `unpin`, `/api/plugins/reload`."""
+    """`/api/models/{alias}/pin` and `unpin`, `/api/plugins/reload`, `/api/only-this-machine`."""
 
     def __init__(
         self,
@@ -33,17 +34,20 @@ class ChangesApi:
         set_option: SetOption,
         reload_plugins: Callable[[], None],
         plugins: Callable[[], dict[str, Any]],
+        keep_to_this_machine: Callable[[], None],
     ) -> None:
         self._catalog = catalog
         self._set_option = set_option
         self._reload_plugins = reload_plugins
         self._plugins = plugins
+        self._keep_to_this_machine = keep_to_this_machine
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/api/models/{alias:.+}/pin", self.pin),
             web.post("/api/models/{alias:.+}/unpin", self.unpin),
             web.post("/api/plugins/reload", self.reload),
+            web.post("/api/only-this-machine", self.only_this_machine),
         ]
 
     async def pin(self, request: web.Request) -> web.Response:
@@ -63,3 +67,11 @@ class ChangesApi:
     async def reload(self, request: web.Request) -> web.Response:
         self._reload_plugins()
         return web.json_response(self._plugins(), status=202)
+
+    async def only_this_machine(self, request: web.Request) -> web.Response:
+        """From the next start on. There is no way back by this API: it can only close the door."""
+        try:
+            self._keep_to_this_machine()
+        except (ConfigError, OSError) as error:
+            raise NotWritten(f"the address stays as it was: {error}") from error
+        return web.json_response({"after_restart": True}, status=202)

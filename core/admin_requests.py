@@ -9,15 +9,14 @@ from typing import Any
 from aiohttp import web
 
 from core.errors import NotFound
-from core.exchange import InFlight
-from core.gateway import Gateway
+from core.flights import Flights, InFlight
 
 
 class RequestsApi:
     """`/api/requests` and `/api/requests/{number}/cancel`."""
 
-    def __init__(self, gateway: Gateway, clock: Callable[[], float] = time.monotonic) -> None:
-        self._gateway = gateway
+    def __init__(self, flights: Flights, clock: Callable[[], float] = time.monotonic) -> None:
+        self._flights = flights
         self._clock = clock
 
     def routes(self) -> list[web.RouteDef]:
@@ -28,12 +27,12 @@ class RequestsApi:
 
     async def requests(self, request: web.Request) -> web.Response:
         now = self._clock()
-        flights = self._gateway.in_flight.items()
+        flights = self._flights.in_flight.items()
         return web.json_response({"requests": [_as_json(n, f, now) for n, f in flights]})
 
     async def cancel(self, request: web.Request) -> web.Response:
         number = int(request.match_info["number"])
-        if not self._gateway.cancel(number):
+        if not self._flights.cancel(number):
             raise NotFound(f"request {number} is over")
         return web.json_response({"cancelled": number}, status=202)
 

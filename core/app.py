@@ -19,16 +19,18 @@ from core.admin_api import AdminApi, Facts, Sources
 from core.admin_changes import ChangesApi
 from core.admin_logs import LogsApi
 from core.admin_requests import RequestsApi
-from core.api_server import build_app, front_door
+from core.api_server import build_app, front_door, render
 from core.autostart import autostart
 from core.bridge import Bridge, in_thread
 from core.catalog import Catalog
+from core.client_connection import accept
 from core.config.diff import Change
 from core.config.store import ConfigStore
 from core.devices import Devices
 from core.domain import DeviceReading, Model
-from core.errors import ModelFailed
+from core.errors import ConfigError, ModelFailed
 from core.events import Bus, ConfigChanged, PluginReloaded
+from core.fast_path import FastPath
 from core.gateway import Gateway
 from core.launchers.leftovers import sweep
 from core.launchers.local import LocalLauncher
@@ -82,6 +84,7 @@ class App:
         self.store = options.store
         config = self.store.current
         program = config.program
+        self._configured_host = program.host
         self.bus = Bus()
         self.closing = asyncio.Event()
         """Set at the beginning of the end: event streams close."""
@@ -127,13 +130,7 @@ class App:
         self.plugins.load_all_plugins()
         self.gateway.plugins_changed()
         web_app = self._web_app()
-        runner = web.AppRunner(
-            web_app,
-            access_log=None,
-            handler_cancellation=True,
-            shutdown_timeout=LAST_ANSWERS,
-            keepalive_timeout=75.0,
-        )
+        runner = web.AppRunner(web_app, handler_cancellation=True, shutdown_timeout=LAST_ANSWERS)
         await runner.setup()
         assert runner.server is not None
         runner.server.request_handler = front_door(web_app, self.access, self.gateway)
@@ -141,12 +138,11 @@ class App:
         doorkeeper = Doorkeeper(lambda: server.connections)
         for line in await in_thread(sweep, name="sweep"):
             log.warning("%s", line)
-        sites = [web.SockSite(runner, s, backlog=1024) for s in self.listener.sockets]
-        for site in sites:
-            await site.start()
-        log.info("listening on %s", self.listener.address)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            fast_path = FastPath(self.gateway, self.access, self.controller, tasks)
+            doors = await accept(runner.server, self.listener.sockets, fast_path, render)
+            log.info("listening on %s", self.listener.address)
             device_task = tasks.create_task(self.devices.run(), name="devices")
             controller_task = tasks.create_task(self.controller.run(tasks), name="controller")
             self._watch(bridge)
@@ -160,7 +156,7 @@ class App:
             gc.freeze()  # what lives now lives to the end: spare the collector the walk
             with Signals(self._asked_to_end):
                 await self.quit.wait()
-                await self._end(runner, sites)
+                await self._end(runner, doors)
             controller_task.cancel()
             log_task.cancel()
             door_task.cancel()
@@ -192,9 +188,13 @@ class App:
         routes = [
             *AdminApi(sources).routes(),
             *LogsApi(self.options.log_file, self.catalog, self.output, self.closing).routes(),
-            *RequestsApi(self.gateway).routes(),
+            *RequestsApi(self.gateway.flights).routes(),
             *ChangesApi(
-                self.catalog, self.set_option, self.reload_plugins, self.plugin_status
+                self.catalog,
+                self.set_option,
+                self.reload_plugins,
+                self.plugin_status,
+                self.keep_to_this_machine,
             ).routes(),
             *self._dashboard(facts).routes(),
         ]
@@ -211,7 +211,7 @@ class App:
                 store=self.store,
                 bus=self.bus,
                 readings=lambda: self.devices.readings,
-                in_flight=lambda: self.gateway.in_flight,
+                in_flight=lambda: self.gateway.flights.in_flight,
                 endpoints=self.plugins.endpoints,
                 plugins=self.plugin_status,
                 output=self.output,
@@ -241,10 +241,10 @@ class App:
             self.options.say("ending at once")
             self.controller.kill_all()
 
-    async def _end(self, runner: web.AppRunner, sites: list[web.SockSite]) -> None:
+    async def _end(self, runner: web.AppRunner, doors: list[asyncio.Server]) -> None:
         log.info("ending")
-        for site in sites:
-            await site.stop()
+        for door in doors:
+            door.close()
         self.closing.set()
         self.bus.close()
         for output in self.outputs.values():
@@ -355,7 +355,15 @@ class App:
 
     def set_option(self, model: str, option: str, value: object) -> None:
         """Write one option of a model into the config file and put it into force."""
-        change = self.store.set_model_option(model, option, value)
+        self._changed(self.store.set_model_option(model, option, value))
+
+    def keep_to_this_machine(self) -> None:
+        """Write into the config file that only this machine may reach the next start."""
+        if self.listener.host != self._configured_host:
+            raise ConfigError("--host decides the address: change it there.")
+        self._changed(self.store.keep_to_this_machine())
+
+    def _changed(self, change: Change) -> None:
         if change:
             self._apply(change)
         self.bus.publish(ConfigChanged(change.models))

@@ -49,11 +49,10 @@ class Catalog:
         return model
 
     def _not_found(self, name: str) -> str:
-        message = f"There is no model {quote(name)}"
-        near = self._near(name)
+        near = ", ".join(map(quote, self._near(name)))
         if near:
-            return f"{message}; near to it: {', '.join(map(quote, near))}."
-        return f"{message}; GET /v1/models lists them."
+            return f"There is no model {quote(name)}; near to it: {near}."
+        return f"There is no model {quote(name)}; GET /v1/models lists them."
 
     def _near(self, name: str) -> list[str]:
         """At most three names, the best first, each of another model."""

@@ -7,14 +7,14 @@ import socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple
 
 from core.answer_head import BadAnswer, Head, hopeless, parse_head
 from core.errors import UpstreamError
 from core.event_stream import error_event, is_complete
+from core.flights import InFlight
 from core.framing import (
     Body,
     ChunkedBody,
@@ -28,6 +28,8 @@ from core.usage import OPENING, REACH, read_usage, without_borders
 
 HIGH = 256 * 1024
 """Bytes that a client has not taken yet above which the server is no longer read."""
+LOOK_AFTER = 32 * 1024
+"""Bytes after which that is looked at again: asking the transport at every piece would cost."""
 LAST_READS = 16
 STALE_WITHIN = 0.25
 """Seconds in which a kept connection that the server had closed breaks; a server that worked on the
@@ -44,33 +46,20 @@ _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 """SO_LINGER with no time: the close is a reset."""
 
 
-@dataclass(slots=True)
-class InFlight:
-    """A request under way, as the dashboard sees it; kept up to date while the answer passes."""
-
-    model: str
-    path: str
-    client: str
-    started: float
-    status: int = 0
-    """0 until the answer has begun."""
-    reads: int = 0
-    """Pieces in which the answer came; about one per token for a stream."""
-    bytes: int = 0
-    """Of the answer's body, as it came."""
-    first_byte_at: float | None = None
-    """On the clock of the pool."""
-    outcome: str = "client_closed"
-    """`ok`, `client_closed` or `upstream_broken`; settled when the request is over."""
-    usage: dict[str, float] = field(default_factory=dict)
+def reset(transport: asyncio.Transport) -> None:
+    """End the connection so that nobody takes that for the end of the answer."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
+    if sock is not None and sys.platform == "win32":
+        sock._sock.close()  # that loop would say goodbye (shutdown) before it closes
 
 
 class Client(NamedTuple):
     """The side that waits for the answer."""
 
     transport: asyncio.Transport
-    drain: Callable[[], Awaitable[None]]
-    """Returns when the client has taken most of what was written."""
     knows_chunks: bool = True
     """It speaks HTTP/1.1."""
     keep_alive: bool = True
@@ -79,7 +68,11 @@ class Client(NamedTuple):
 
 
 class Exchange:
-    """Carries one answer; the connection calls it, the handler waits for it."""
+    """Carries one answer; the connection to the server calls it.
+
+    It tells its watcher (`turn`) when it is over, and when it has stopped reading because the
+    client has fallen behind; then it waits for `resume`.
+    """
 
     __slots__ = (
         "_body",
@@ -89,17 +82,17 @@ class Exchange:
         "_held",
         "_interim",
         "_live",
+        "_look_at",
         "_opening",
-        "_over",
-        "_patience",
         "_pool",
         "_reads",
         "_repeatable_until",
         "_transport",
+        "_turn",
         "_upstream",
-        "_wake",
         "failure",
         "keep_alive",
+        "over",
         "stale",
     )
 
@@ -121,11 +114,11 @@ class Exchange:
         self._interim = 0
         self._opening = b""
         self._reads: deque[bytes] = deque(maxlen=LAST_READS)
-        self._over = False
+        self._look_at = 0
         self._repeatable_until = 0.0
         self._upstream: Upstream | None = None
-        self._patience: asyncio.Timeout | None = None
-        self._wake: asyncio.Future[None] | None = None
+        self._turn: Callable[[], None] = _nobody
+        self.over = False
         self.keep_alive = client.keep_alive
         """The client's connection stays open after this answer."""
         self.failure = ""
@@ -133,28 +126,34 @@ class Exchange:
         self.stale = False
         """A kept connection was closed before it brought a byte: try a new one."""
 
-    async def run(self, upstream: Upstream, head: bytes, body: bytes, *, repeatable: bool) -> None:
-        """Send the request and carry the answer to its end, whichever it is.
-
-        Cancelled: the connection to the server is closed at once.
-        """
+    def begin(
+        self,
+        upstream: Upstream,
+        head: bytes,
+        body: bytes,
+        turn: Callable[[], None],
+        *,
+        repeatable: bool,
+    ) -> None:
+        """Send the request; from now on everything happens by itself, until `over`."""
         self._upstream = upstream
         self._repeatable_until = self._pool.loop.time() + STALE_WITHIN if repeatable else 0.0
-        self._over = self.stale = False
-        self._wake = wake = self._pool.loop.create_future()
+        self._turn = turn
+        self.over = self.stale = False
         upstream.send(head, body, self, self._read_head)
-        try:
-            await wake
-            while not self._over:
-                self._wake = wake = self._pool.loop.create_future()
-                await self._client_drained()
-                upstream.resume()
-                await wake
-        except BaseException:
+
+    def resume(self) -> None:
+        """The client has caught up."""
+        if self._upstream is not None:
+            self._upstream.resume()
+
+    def leave(self) -> None:
+        """The client is gone: the server need not go on."""
+        if not self.over:
             if self._upstream is not None:
                 self._upstream.leave()
-                self._upstream = None
-            raise
+            self.keep_alive = False
+            self._finish("client_closed")
 
     def settle(self) -> None:
         """Look for the usage in what is left of the answer."""
@@ -196,7 +195,7 @@ class Exchange:
         """Pass on the head and what came with it of the body, in one write."""
         upstream = self._upstream
         if upstream is None or self._transport.is_closing():
-            self._leave()
+            self.leave()
             return
         live = self._live
         live.status = head.status
@@ -209,7 +208,9 @@ class Exchange:
             body.surplus = bool(data)
         elif data:
             out += body.feed(data)
-            self._note(data)
+            live.reads = 1
+            live.bytes = len(data)
+            self._reads.append(data if len(data) <= REACH else self._end_of(data))
         self._transport.write(out)
         if body.over:
             self._end(upstream, body)
@@ -246,43 +247,33 @@ class Exchange:
         """The sink for the rest of the answer: the hot path of every stream."""
         transport = self._transport
         if transport.is_closing():
-            self._leave()
+            self.leave()
             return
-        self._note(data)
+        live = self._live
+        live.reads += 1
+        live.bytes = passed = live.bytes + len(data)
+        self._reads.append(data if len(data) <= REACH else self._end_of(data))
         body = self._body
         transport.write(body.feed(data))
         if body.over:
             if self._upstream is not None:
                 self._end(self._upstream, body)
-        elif transport.get_write_buffer_size() > HIGH:
-            self._pause()
+        elif passed >= self._look_at:
+            self._look_at = passed + LOOK_AFTER
+            if transport.get_write_buffer_size() > HIGH:
+                self._pause()
 
-    def _note(self, data: bytes) -> None:
-        """Count a piece of the body and keep what may hold the usage."""
-        live = self._live
-        live.reads += 1
-        live.bytes += len(data)
-        if len(data) > REACH:
-            if not self._opening and live.reads == 1:
-                self._opening = data[:OPENING]
-            data = data[-REACH:]
-        self._reads.append(data)
+    def _end_of(self, data: bytes) -> bytes:
+        """What may hold the usage in a piece too large to be kept."""
+        if not self._opening and self._live.reads == 1:
+            self._opening = data[:OPENING]
+        return data[-REACH:]
 
     def _pause(self) -> None:
-        """Read no more until the client has taken what is there; the handler waits for that."""
-        if self._upstream is not None and self._wake is not None and not self._wake.done():
+        """Read no more until the client has taken what is there."""
+        if self._upstream is not None:
             self._upstream.pause()
-            self._wake.set_result(None)
-
-    async def _client_drained(self) -> None:
-        """Wait for the client; also return when the server's side broke meanwhile."""
-        try:
-            async with asyncio.timeout(None) as self._patience:
-                await self._client.drain()
-        except TimeoutError:
-            return
-        finally:
-            self._patience = None
+            self._turn()
 
     def _end(self, upstream: Upstream, body: Body) -> None:
         """The body is over: complete, or in pieces that make no sense."""
@@ -293,13 +284,6 @@ class Exchange:
         head = self._head
         upstream.release(reusable=head is not None and head.reusable and not body.surplus)
         self._finish("ok")
-
-    def _leave(self) -> None:
-        """The client is gone: the server need not go on."""
-        if self._upstream is not None:
-            self._upstream.leave()
-        self.keep_alive = False
-        self._finish("client_closed")
 
     def _fail(self, reason: str) -> None:
         """No answer began."""
@@ -338,16 +322,16 @@ class Exchange:
             transport.write(self._body.last_words(error_event(error, ending)))
         elif self._body.open_ended:
             # a mere close would look like the end of the answer
-            if (sock := transport.get_extra_info("socket")) is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            transport.abort()
+            reset(transport)
         self._finish("upstream_broken")
 
     def _finish(self, outcome: str) -> None:
         self._upstream = None
-        self._over = True
+        self.over = True
         self._live.outcome = outcome
-        if self._patience is not None:
-            self._patience.reschedule(0)
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        turn, self._turn = self._turn, _nobody  # no circle is left for the collector
+        turn()
+
+
+def _nobody() -> None:
+    """The watcher of an exchange that has not begun."""

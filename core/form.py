@@ -9,6 +9,11 @@ FORM = "multipart/form-data"
 LONGEST_HEAD = 16 * 1024
 
 
+def is_form(content_type: str) -> bool:
+    """Whether a Content-Type says that the body is a form with files."""
+    return content_type.partition(";")[0].strip().lower() == FORM
+
+
 def field_span(content_type: str, body: bytes, field: str) -> tuple[int, int] | None:
     """Where in `body` the value of the field begins and ends; None if there is no such field.
 

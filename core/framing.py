@@ -127,6 +127,12 @@ class ChunkedBody:
         self.surplus = False
 
     def feed(self, data: bytes) -> bytes:
+        if not self._left and not self._held:  # as nearly always: one event, one chunk, one read
+            line = _SIZE_LINE.match(data)
+            if line is not None and data.endswith(b"\r\n"):
+                size = int(line[1], 16)
+                if size and line.end() + size + 2 == len(data):
+                    return data
         if self._held:
             data = self._held + data
             self._held = b""

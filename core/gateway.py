@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 from aiohttp import web
@@ -27,10 +26,9 @@ from core.errors import (
     ServerUnreachable,
     UpstreamError,
 )
-from core.events import Event, RequestFinished
-from core.exchange import InFlight
-from core.form import FORM, field_span
-from core.log import log_request
+from core.events import Event
+from core.flights import Flights, InFlight
+from core.form import field_span, is_form
 from core.model_controller import ModelController
 from core.patience import read_in_time
 from core.proxy import DROPPED, forward
@@ -76,21 +74,12 @@ class Gateway:
         access: Access,
         publish: Callable[[Event], None],
     ) -> None:
-        self.in_flight: dict[int, InFlight] = {}
-        """Requests that hold a lease now, by number."""
-        self._tasks: dict[int, asyncio.Task[Any] | None] = {}
+        self.flights = Flights(publish)
         self._catalog = catalog
         self._controller = controller
         self._plugins = plugins
         self._endpoints = plugins.endpoints()
         self._access = access
-        self._publish = publish
-        self._numbers = itertools.count(1)
-
-    def cancel(self, number: int) -> bool:
-        """Break a request in flight off, as if its client had left; False if it is over."""
-        task = self._tasks.get(number)
-        return task is not None and task.cancel()
 
     def plugins_changed(self) -> None:
         """Serve what the interface plugins name now."""
@@ -109,14 +98,20 @@ class Gateway:
         if request.method != "POST":
             raise MethodNotAllowed(f"{path} takes POST")
         body = await read_body(request)
-        model = self._catalog.resolve(model_name(request, body))
-        self._check_interface(model, path[1:])
+        content_type = request.headers.get("Content-Type", "")
+        model = self.model_for(path, content_type, body)
         if model.upstream_model is not None:
-            body = rename(request, body, model.upstream_model)
+            body = rename(content_type, body, model.upstream_model)
         try:
             return await self._deliver(request, body, model)
         except ServerUnreachable:
             return await self._deliver(request, body, model)  # by a fresh instance
+
+    def model_for(self, path: str, content_type: str, body: bytes) -> Model:
+        """The model that the body names, if it serves this path. Raises LLMManagerError."""
+        model = self._catalog.resolve(model_name(content_type, body))
+        self._check_interface(model, path[1:])
+        return model
 
     def _nothing_at(self, path: str) -> NotFound:
         """With the path that a client with a wrong base URL means."""
@@ -151,9 +146,9 @@ class Gateway:
         self, request: web.Request, body: bytes, model: Model, instance: str, pool: UpstreamPool
     ) -> web.StreamResponse:
         flight = InFlight(model.name, request.path, request.remote or "", time.monotonic())
-        number = next(self._numbers)
-        self.in_flight[number] = flight
-        self._tasks[number] = asyncio.current_task()
+        task = asyncio.current_task()
+        assert task is not None
+        number = self.flights.begin(flight, task.cancel)
         headers = request.headers
         cors = self._access.cors_headers(request) if "Origin" in headers else ()
         try:
@@ -166,23 +161,7 @@ class Gateway:
                 dropped=_DECODED if "Content-Encoding" in headers else DROPPED,
             )
         finally:
-            del self.in_flight[number], self._tasks[number]
-            self._finished(flight, instance)
-
-    def _finished(self, flight: InFlight, instance: str) -> None:
-        seconds = time.monotonic() - flight.started
-        log_request(instance, flight.path, flight.status, flight.outcome, seconds)
-        self._publish(
-            RequestFinished(
-                flight.model,
-                instance,
-                flight.path,
-                flight.status,
-                seconds,
-                flight.outcome,
-                flight.usage,
-            )
-        )
+            self.flights.end(number, instance)
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -211,26 +190,27 @@ def _too_large(request: web.Request) -> BodyTooLarge:
     return BodyTooLarge(f"the body is larger than {request.client_max_size >> 20} MiB")
 
 
-def model_name(request: web.Request, body: bytes) -> str:
-    """The model that the request names, in JSON or in a form. Raises InvalidJSON, MissingModel."""
+def model_name(content_type: str, body: bytes) -> str:
+    """The model that a body names, in JSON or in a form. Raises InvalidJSON, MissingModel."""
+    form = is_form(content_type)
     try:
-        if request.content_type == FORM:
-            span = field_span(request.headers["Content-Type"], body, "model")
+        if form:
+            span = field_span(content_type, body, "model")
             name: object = body[slice(*span)].decode() if span else None
         else:
             name = _decode_name(body).model
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        kind = "a form" if request.content_type == FORM else "a JSON object"
+        kind = "a form" if form else "a JSON object"
         raise InvalidJSON(f"the body is not {kind}: {error}") from error
     if not isinstance(name, str) or not name:
         raise MissingModel('the body names no "model"', param="model")
     return name
 
 
-def rename(request: web.Request, body: bytes, name: str) -> bytes:
+def rename(content_type: str, body: bytes, name: str) -> bytes:
     """The same object or form with another model name; all the rest keeps its very bytes."""
-    if request.content_type == FORM:
-        span = field_span(request.headers["Content-Type"], body, "model")
+    if is_form(content_type):
+        span = field_span(content_type, body, "model")
         assert span is not None, "the model was found by this name"
         return body[: span[0]] + name.encode() + body[span[1] :]
     fields = _decode_fields(body)

@@ -54,6 +54,10 @@ class Line:
     def waiting(self, model: str) -> int:
         return self._waiting[model] if model in self._waiting else 0
 
+    def models(self) -> list[str]:
+        """Those that somebody waits for."""
+        return list(self._waiting)
+
     def demands(self) -> tuple[Demand, ...]:
         """Those still unanswered, in the order in which they are served."""
         places = [p for p in self._places.values() if not p.granted.done()]

@@ -45,7 +45,12 @@ class Listener:
 
     @property
     def reachable_from_network(self) -> bool:
-        return not self.host.startswith("127.") and self.host not in ("localhost", "::1")
+        return not is_local(self.host)
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches what listens at this address."""
+    return host.startswith("127.") or host in ("localhost", "::1")
 
 
 COMPANIONS = {"0.0.0.0": "::1", "127.0.0.1": "::1", "::": "0.0.0.0"}
@@ -68,6 +73,8 @@ def listen(host: str, port: int) -> Listener:
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    if not host:  # Windows would take it for its own name
+        raise socket.gaierror("no address is given")
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, address = found[0]
     # The protocol is named: with 0 the loops do not switch Nagle's algorithm off.

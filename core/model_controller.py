@@ -157,8 +157,18 @@ class ModelController:
         return [self.status_of(model) for model in self.config.models.values()]
 
     def running(self) -> list[ModelStatus]:
-        """Those with a living instance: nobody else holds memory, however many are configured."""
-        return [self.status_of(instance.model) for instance in self.fleet]
+        """Those that live or are waited for: nobody else holds memory or moves, however many are
+        configured."""
+        models = {i.model.name: i.model for i in self.fleet}
+        for name in self.line.models():
+            if name in self.config.models:
+                models.setdefault(name, self.config.models[name])
+        return [self.status_of(model) for model in models.values()]
+
+    @property
+    def in_line(self) -> int:
+        """Requests that wait for a lease."""
+        return len(self.line)
 
     def status_of(self, model: Model) -> ModelStatus:
         return model_status(

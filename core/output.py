@@ -158,8 +158,8 @@ class ModelOutput:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.exists() and self.path.stat().st_size + len(text) > FILE_LIMIT:
                 self._rotate()
-            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
+            with self.path.open("ab") as file:  # the same bytes on every system
+                file.write(text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             if not self.dropped:
                 log.warning("%s: output is not written to disk: %s", self.path.name, error)

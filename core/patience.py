@@ -16,6 +16,8 @@ FIRST_HEAD = 15.0
 LOOK = 5.0
 SILENCE = 60.0
 """Seconds in which something of a body must come: a wireless network may be away for a while."""
+PIECE = 1024 * 1024
+"""Bytes of a compressed body that are unpacked before somebody asks how many there are."""
 START, PACE = 30.0, 500.0
 """A body has START seconds, and one more for every PACE bytes that have come."""
 
@@ -30,7 +32,7 @@ async def read_in_time(request: web.Request) -> bytes:
     loop = asyncio.get_running_loop()
     began = loop.time()
     most = request.client_max_size
-    request.content.set_read_chunk_size(most)  # a compressed body comes in larger pieces
+    request.content.set_read_chunk_size(PIECE)
     body = bytearray()
     while True:
         try:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from core.answer_head import HOP_BY_HOP, connection_tokens
 from core.errors import BadRequest, UpstreamError
-from core.exchange import Client, Exchange, InFlight
-from core.upstream import UpstreamPool
+from core.exchange import Client, Exchange
+from core.flights import InFlight
+from core.upstream import Upstream, UpstreamPool
 
 DROPPED = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
 """Request fields that do not go on, or are written anew."""
@@ -66,30 +68,29 @@ async def forward(
     while nothing has reached the client. Later breaks are told to the client in the stream.
     Cancelled (the client left): the connection to the server is closed at once.
     """
-    head = request_head(request, len(body), pool.request_line_end, dropped)
-    client = request.transport
-    if client is None:
+    method = request.method
+    head = request_head(
+        method, request.raw_path, request.raw_headers, len(body), pool.request_line_end, dropped
+    )
+    transport = request.transport
+    if transport is None:
         raise asyncio.CancelledError
     writer = request.writer
-    exchange = Exchange(
-        Client(
-            client,
-            writer.drain,
-            knows_chunks=request.version >= (1, 1),
-            keep_alive=request.keep_alive,
-            head_only=request.method == "HEAD",
-        ),
-        pool,
-        live,
-        extra_headers,
+    client = Client(
+        transport,
+        knows_chunks=request.version >= (1, 1),
+        keep_alive=request.keep_alive,
+        head_only=method == "HEAD",
     )
+    exchange = Exchange(client, pool, live, extra_headers)
+    watch = Watch(exchange, writer.drain)
     try:
         upstream = pool.take()
         if upstream is not None:
-            await exchange.run(upstream, head, body, repeatable=True)
+            await watch.run(upstream, head, body, repeatable=True)
         if upstream is None or exchange.stale:
             upstream = await pool.connect()
-            await exchange.run(upstream, head, body, repeatable=False)
+            await watch.run(upstream, head, body, repeatable=False)
     finally:
         exchange.settle()
         if live.status:
@@ -99,14 +100,66 @@ async def forward(
     return Forwarded(live, writer, keep_alive=exchange.keep_alive)
 
 
+class Watch:
+    """A handler that waits for its exchange."""
+
+    def __init__(self, exchange: Exchange, drain: Callable[[], Awaitable[None]]) -> None:
+        self._exchange = exchange
+        self._drain = drain
+        self._woken: asyncio.Future[None] | None = None
+        self._patience: asyncio.Timeout | None = None
+
+    async def run(self, upstream: Upstream, head: bytes, body: bytes, *, repeatable: bool) -> None:
+        """Carry the answer to its end, whichever it is.
+
+        Cancelled: the connection to the server is closed at once.
+        """
+        exchange, loop = self._exchange, asyncio.get_running_loop()
+        self._woken = woken = loop.create_future()
+        try:
+            exchange.begin(upstream, head, body, self._turn, repeatable=repeatable)
+            await woken
+            while not exchange.over:
+                self._woken = woken = loop.create_future()
+                await self._client_drained()
+                exchange.resume()
+                await woken
+        except BaseException:
+            exchange.leave()
+            raise
+
+    def _turn(self) -> None:
+        if self._patience is not None:
+            self._patience.reschedule(0)
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    async def _client_drained(self) -> None:
+        """Wait for the client; also return when the server's side broke meanwhile."""
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                await self._drain()
+        except TimeoutError:
+            return
+        finally:
+            self._patience = None
+
+
 def request_head(
-    request: web.BaseRequest, length: int, line_end: bytes, dropped: frozenset[bytes]
+    method: str,
+    target: str,
+    fields: Iterable[tuple[bytes, bytes]],
+    length: int,
+    line_end: bytes,
+    dropped: frozenset[bytes] = DROPPED,
 ) -> bytes:
-    """The head to send on: line and fields as they came, without what concerns one hop only."""
-    method = request.method
-    parts = [method.encode("ascii"), b" ", checked_path(request.raw_path), line_end]
+    """The head to send on: line and fields as they came, without what concerns one hop only.
+
+    Raises BadRequest for a target that two readers could understand differently.
+    """
+    parts = [method.encode("ascii"), b" ", checked_path(target), line_end]
     named = _NOTHING
-    for name, value in request.raw_headers:
+    for name, value in fields:
         key = name.lower()
         if key not in dropped:
             parts += (name, b": ", value, b"\r\n")
@@ -114,7 +167,7 @@ def request_head(
             named |= connection_tokens(value) - _PLAIN_CONNECTION
     if named - dropped:
         del parts[4:]
-        for name, value in request.raw_headers:
+        for name, value in fields:
             if (key := name.lower()) not in dropped and key not in named:
                 parts += (name, b": ", value, b"\r\n")
     if length or method not in _NO_BODY:

@@ -192,7 +192,7 @@ class Tray:
             await in_thread(lambda: switch.switch(not switch.enabled()), name="autostart")
         except OSError as error:
             log.warning("start with the system could not be changed: %s", error)
-            self._tell(self._texts("autostart_title"), clip(str(error), BODY))
+            self._tell(self._texts("autostart_title"), clip(self._texts.sentence(str(error)), BODY))
         self._refresh_soon()
 
     # ---- in the icon's thread ------------------------------------------------------------------

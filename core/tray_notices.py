@@ -65,7 +65,7 @@ class Notices:
         return self._told.setdefault((model, reason), now) == now
 
     def _notice(self, title: str, body: str) -> Notice:
-        return Notice(clip(title, TITLE), clip(body, BODY))
+        return Notice(clip(title, TITLE), clip(self._texts.sentence(body), BODY))
 
 
 class Choice:

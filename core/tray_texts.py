@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from core.sentences.translate import in_chinese, in_english
+
 Language = Literal["en", "zh"]
 TITLE, BODY = 63, 255
 """Windows keeps 64 and 256 places of a notification, the last one for the end of the string."""
@@ -62,6 +64,10 @@ class Texts:
 
     def __call__(self, key: str, **values: object) -> str:
         return TEXTS[key][self.language == "zh"].format(**values)
+
+    def sentence(self, text: str) -> str:
+        """A sentence of the program, in this language where it is one of ours."""
+        return in_chinese(text) if self.language == "zh" else in_english(text)
 
 
 def system_language(env: Mapping[str, str]) -> Language:

@@ -193,6 +193,11 @@ class UpstreamPool:
         if self._sweeper is None:
             self._sweeper = self.loop.call_later(self._idle_limit, self._sweep)
 
+    def drop_idle(self) -> None:
+        """Close every connection that waits for a request."""
+        while self._idle:
+            self._idle.pop().abort()
+
     def _sweep(self) -> None:
         """Close what has been idle too long, and come back when the next one will have been."""
         self._sweeper = None

@@ -107,7 +107,7 @@ class Watcher:
 
     def _look_around(self) -> None:
         pause = INTERVAL
-        while True:
+        while not self._stopping:  # its wake-up may have been cleared with that of an event
             self._look_now.wait(pause)
             if self._stopping:
                 return

@@ -1,7 +1,8 @@
 """All checks, the quick ones first: `run_tests.py [--all] [pytest arguments]`.
 
-What needs a browser, a screen or wine is skipped with its reason where they are missing; with --all
-(see tests/setup-debian.sh) a skipped test is a failed run.
+What needs a browser or a screen is skipped with its reason where they are missing; with --all (see
+tests/setup-debian.sh) a skipped test is a failed run. `--all` alone is the whole check: on Linux
+it runs them on a Windows Python as well.
 """
 # ruff: noqa: T201  (a program for a terminal)
 
@@ -15,8 +16,10 @@ from pathlib import Path
 HOME = Path(__file__).resolve().parent.parent
 QUICK = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",))
 OTHER_SYSTEMS = (("mypy", "--platform", "win32"), ("mypy", "--platform", "darwin"))
+WINDOWS = ("tests.windows.run",)
 # A file stays in one process: what its tests share (a browser, a model server) starts once.
 PYTEST = ("pytest", "-n", "2", "--dist", "loadfile")
+SLOWEST = ("--durations=15",)
 
 
 def main(arguments: list[str]) -> int:
@@ -27,10 +30,12 @@ def main(arguments: list[str]) -> int:
         del arguments[0]
         os.environ["LLM_MANAGER_TEST_ALL"] = "1"
         checks = (*QUICK, *OTHER_SYSTEMS)
+        if not arguments and sys.platform == "linux":
+            checks = (*checks, WINDOWS)
     for check in checks:
         if status := run(*check):
             return status
-    return run(*PYTEST, *arguments)
+    return run(*PYTEST, *(arguments or SLOWEST))
 
 
 def run(*module_and_arguments: str) -> int:

@@ -3,33 +3,59 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections import Counter
 
 import pytest
 
 ALL = os.environ.get("LLM_MANAGER_TEST_ALL") == "1"
 """Everything that a test can need is installed here: a skipped test is a failed run."""
+DECLARED = ("POSIX only: ", "wine cannot ") if sys.platform == "win32" else ()
+"""How the reason of a skip begins that is meant: no installation would help."""
+
+if sys.platform != "win32":  # not skipped: there is nothing in it that could run here
+    collect_ignore = ["test_launch_batch.py", "test_tray_shell.py"]
 
 
-def skipped(config: pytest.Config) -> list[pytest.TestReport]:
+def skipped(config: pytest.Config) -> Counter[tuple[str, str]]:
+    """How many tests of a file were skipped for a reason; a single one stands under its name."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    return list(reporter.stats.get("skipped", ())) if reporter else []
+    found: dict[tuple[str, str], list[str]] = {}
+    for report in reporter.stats.get("skipped", ()) if reporter else ():
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        key = report.nodeid.partition("::")[0], str(reason).removeprefix("Skipped: ")
+        found.setdefault(key, []).append(report.nodeid)
+    return Counter(
+        {
+            (names[0] if len(names) == 1 else file, reason): len(names)
+            for (file, reason), names in found.items()
+        }
+    )
+
+
+def forbidden(skips: Counter[tuple[str, str]]) -> bool:
+    return ALL and not all(reason.startswith(DECLARED) for _, reason in skips)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if ALL and skipped(session.config) and session.exitstatus == pytest.ExitCode.OK:
+    if session.exitstatus == pytest.ExitCode.OK and forbidden(skipped(session.config)):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Name each skipped test and its reason: a skip must not go unnoticed."""
-    reports = skipped(config)
-    if not reports:
+    """Name what was skipped and why: a skip must not go unnoticed."""
+    skips = skipped(config)
+    if not skips:
         return
-    title = "skipped, and nothing may be here" if ALL else "skipped: something is missing here"
-    terminalreporter.section(title, red=ALL, yellow=not ALL)
-    for report in reports:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        terminalreporter.line(f"{report.nodeid}: {str(reason).removeprefix('Skipped: ')}")
+    bad = forbidden(skips)
+    title = "skipped: something is missing here"
+    if ALL:
+        title = "skipped, and it may not be" if bad else "skipped: it has no meaning here"
+    terminalreporter.section(title, red=bad, yellow=not bad)
+    for (name, reason), count in skips.items():
+        what = name if count == 1 else f"{name} ({count} tests)"
+        mark = "" if not ALL or reason.startswith(DECLARED) else "NOT ALLOWED: "
+        terminalreporter.line(f"{mark}{what}: {reason}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import random
 import socket
+from contextlib import suppress
 from typing import cast
 from urllib.parse import unquote
 
@@ -14,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from core.access import Access, check_target, host_is_ours, split_host
-from core.errors import BadRequest, HostNotAllowed, OriginNotAllowed
+from core.access import Access, check_target, host_is_ours, is_plain_target, split_host
+from core.errors import BadRequest, HostNotAllowed, LLMManagerError, OriginNotAllowed
 
 HOSTS = {
     "127.0.0.1:8080": True,
@@ -343,3 +344,36 @@ def test_what_is_accepted_has_one_reading() -> None:
             assert segment.partition(";")[0] not in (".", ".."), raw
             assert not set(segment) & {"/", "\\", "\0"}, raw
     assert accepted > 500
+
+
+SOME_HOSTS = st.sampled_from(["localhost", "127.0.0.1:8080", "[::1]", "evil.example", ""])
+
+
+@given(
+    host=st.none() | SOME_HOSTS,
+    known=st.lists(SOME_HOSTS, max_size=3),
+    fields=st.dictionaries(
+        st.sampled_from(["Origin", "Sec_Fetch_Site", "X_Other"]),
+        st.sampled_from(["http://localhost", "null", "cross-site", "same-origin", ""]),
+        max_size=3,
+    ),
+)
+def test_what_is_surely_allowed_passes_the_check(
+    host: str | None, known: list[str], fields: dict[str, str]
+) -> None:
+    access = Access()
+    for name in known:
+        with suppress(LLMManagerError):
+            access.check(request("POST", host=name))
+    asked = request("POST", host=host, **fields)
+    if access.surely_allows(asked.headers):
+        access.check(asked)
+        assert set(fields) <= {"X_Other"}
+    elif host in known:  # it is not needlessly shy
+        assert fields or not host or host == "evil.example"
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=20).map(lambda text: "/" + text))
+def test_a_plain_target_passes_its_check(target: str) -> None:
+    if is_plain_target(target):
+        check_target(request("POST", target, host="localhost"))

@@ -32,8 +32,17 @@ class Changes:
 
     def api(self) -> ChangesApi:
         return ChangesApi(
-            CATALOG, self.set_option, lambda: self.asked.append("reload"), lambda: {"x": 1}
+            CATALOG,
+            self.set_option,
+            lambda: self.asked.append("reload"),
+            lambda: {"x": 1},
+            self.close,
         )
+
+    def close(self) -> None:
+        if self.error:
+            raise self.error
+        self.asked.append("close")
 
 
 async def test_pins_are_set_by_primary_name() -> None:
@@ -63,3 +72,20 @@ async def test_plugins_are_read_anew() -> None:
         answer = await client.post("/api/plugins/reload")
         assert (answer.status, await answer.json()) == (202, {"x": 1})
     assert changes.asked == ["reload"]
+
+
+async def test_the_door_to_the_network_is_closed_by_a_post_alone() -> None:
+    changes = Changes()
+    async with serving(changes.api().routes()) as client:
+        assert (await client.get("/api/only-this-machine")).status == 405
+        assert changes.asked == []
+        answer = await client.post("/api/only-this-machine")
+        assert (answer.status, await answer.json()) == (202, {"after_restart": True})
+    assert changes.asked == ["close"]
+
+
+async def test_a_door_that_cannot_be_closed_says_why() -> None:
+    async with serving(Changes(ConfigError("X decides")).api().routes()) as client:
+        answer = await client.post("/api/only-this-machine")
+        assert answer.status == 409
+        assert "stays as it was: X decides" in (await answer.json())["error"]["message"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from core.admin_requests import RequestsApi
-from core.exchange import InFlight
+from core.flights import InFlight
 from core.gateway import Gateway
 from tests.fakes.http import serving
 

@@ -25,7 +25,7 @@ from core.autostart import (
 )
 
 AWKWARD = 'a b"c$d`e\\f%g;h&i 模型'
-posix = pytest.mark.skipif(sys.platform == "win32", reason="a file is the entry elsewhere")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: the entry is a file")
 
 
 def _entry(content: bytes) -> dict[str, str]:

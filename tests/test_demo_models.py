@@ -25,7 +25,7 @@ DEMO = Path(__file__).parent.parent / "Model_startup_script" / "demo"
 PATIENCE = 15.0  # seconds, for a busy machine
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="starts the .sh scripts"),
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: starts the .sh scripts"),
     pytest.mark.skipif(
         importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("gguf") is None,
         reason="the demo packages are not installed (requirements-demo.lock)",

@@ -12,7 +12,7 @@ import pytest
 from core import desktop
 from tests.fakes.waiting import until_sync
 
-linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="xdg-open is Linux's")
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="POSIX only: xdg-open")
 
 
 def test_a_page_is_shown_without_waiting_for_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:

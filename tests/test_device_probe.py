@@ -201,7 +201,7 @@ def test_it_ends_with_its_stdin_even_out_of_a_hung_plugin(
     child.stderr.read()  # ends when nobody is left who could write to it
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: a signal from outside")
 def test_ctrl_c_is_not_for_it(tmp_path: Path, child: subprocess.Popen[bytes]) -> None:
     (tmp_path / "d.py").write_text(DEVICE)
     ask(child, op="load", skip={})

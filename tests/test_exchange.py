@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.exchange import HIGH
+from core.exchange import HIGH, LOOK_AFTER
 from tests.fakes.wire import Answer, Play
 
 SSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -232,22 +232,38 @@ async def test_another_answer_just_stops(framing: bytes, knows_chunks: bool) -> 
 async def test_the_server_is_not_read_while_the_client_takes_nothing() -> None:
     play, taken = Play(), asyncio.Event()
     play.drain = taken.wait  # type: ignore[assignment]
-    whole = [b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"]
+    piece = b"x" * LOOK_AFTER
+    whole = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (3 * len(piece))]
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(play.run(whole))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         for size, paused in ((HIGH, False), (HIGH + 1, True)):
             play.client.unsent = size
-            play.upstream.data_received(b"ab")
+            play.upstream.data_received(piece)
             assert play.server.paused is paused
         play.client.unsent = 0
         taken.set()
         while play.server.paused:
             await asyncio.sleep(0)
-        play.upstream.data_received(b"ab")
+        play.upstream.data_received(piece)
         await task
     assert play.live.outcome == "ok"
+
+
+async def test_the_client_is_looked_at_often_enough() -> None:
+    """However small the pieces are, no more than HIGH + LOOK_AFTER waits for a client."""
+    play, piece = Play(), b"x" * 100
+    play.drain = asyncio.Event().wait  # type: ignore[assignment]
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(play.run([b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n"]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        while not play.server.paused:
+            play.upstream.data_received(piece)
+            play.client.unsent += len(piece)
+            assert play.client.unsent <= HIGH + LOOK_AFTER + len(piece)
+        task.cancel()
 
 
 async def test_a_server_that_breaks_while_the_client_is_slow_is_not_waited_for() -> None:

@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -27,6 +26,7 @@ from tests.scheduling.worlds import model, variant
 
 CHAT = "/v1/chat/completions"
 FORM = "/v1/audio/transcriptions"
+JSON_TYPE = "application/json"
 
 
 class Upstream:
@@ -112,7 +112,7 @@ async def test_a_form_with_files(server: Upstream, chat: Model, renamed: str | N
         assert (await site.post(FORM, data=form))[0] == 200
     _, headers, got = server.got[0]
     assert int(headers["Content-Length"]) == len(got)
-    stand_in = said(headers["Content-Type"])
+    stand_in = headers["Content-Type"]
     assert model_name(stand_in, got) == (renamed or "chat")
     assert sound in got
 
@@ -237,11 +237,11 @@ async def test_a_request_in_flight_and_its_end(
         async with asyncio.TaskGroup() as tasks:
             asking = tasks.create_task(site.post(CHAT, data=body()))
             await until(lambda: server.got)
-            (flight,) = site.gateway.in_flight.values()
+            (flight,) = site.gateway.flights.in_flight.values()
             assert (flight.model, flight.path, flight.client) == ("chat", CHAT, "127.0.0.1")
             server.release.set()
         assert asking.result()[0] == 200
-        assert site.gateway.in_flight == {}
+        assert site.gateway.flights.in_flight == {}
         assert site.house.controller.fleet.of("chat").leases == 0  # type: ignore[union-attr]
     (event,) = finished
     assert (event.model, event.instance, event.path) == ("chat", "chat#1", CHAT)
@@ -261,7 +261,7 @@ async def test_a_client_that_leaves_costs_nothing(server: Upstream, chat: Model)
             asking.cancel()
         instance = site.house.controller.fleet.of("chat")
         assert instance is not None
-        await until(lambda: not instance.leases and not site.gateway.in_flight)
+        await until(lambda: not instance.leases and not site.gateway.flights.in_flight)
         ends = [e for e in finished if isinstance(e, RequestFinished)]
         assert [(e.status, e.outcome) for e in ends] == [(0, "client_closed")]
         server.release.set()
@@ -269,15 +269,15 @@ async def test_a_client_that_leaves_costs_nothing(server: Upstream, chat: Model)
 
 async def test_a_request_can_be_broken_off(server: Upstream, chat: Model) -> None:
     async with Site(chat) as site:
-        assert site.gateway.cancel(1) is False
+        assert site.gateway.flights.cancel(1) is False
         server.release.clear()
         async with asyncio.TaskGroup() as tasks:
             asking = tasks.create_task(_outcome(site))
-            await until(lambda: site.gateway.in_flight)
-            (number,) = site.gateway.in_flight
-            assert site.gateway.cancel(number) is True
+            await until(lambda: site.gateway.flights.in_flight)
+            (number,) = site.gateway.flights.in_flight
+            assert site.gateway.flights.cancel(number) is True
         assert isinstance(asking.result(), aiohttp.ClientError)
-        assert site.gateway.cancel(number) is False
+        assert site.gateway.flights.cancel(number) is False
         assert site.house.controller.fleet.of("chat").leases == 0  # type: ignore[union-attr]
         server.release.set()
         assert (await site.post(CHAT, data=body()))[0] == 200
@@ -291,11 +291,6 @@ async def _outcome(site: Site) -> Any:
 
 
 # ---- names in bodies ---------------------------------------------------------------------------
-
-
-def said(content_type: str = "application/json") -> Any:
-    kind = content_type.partition(";")[0]
-    return SimpleNamespace(headers={"Content-Type": content_type}, content_type=kind)
 
 
 @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "multipart/form-data"])
@@ -322,16 +317,16 @@ JSON = st.recursive(
 @given(st.dictionaries(st.text(), JSON, max_size=5), st.text(min_size=1))
 def test_renaming_changes_nothing_else(fields: dict[str, Any], name: str) -> None:
     before = json.dumps({**fields, "model": "old"}).encode()
-    assert json.loads(rename(said(), before, name)) == {**fields, "model": name}
+    assert json.loads(rename(JSON_TYPE, before, name)) == {**fields, "model": name}
 
 
 def test_renaming_keeps_every_number_s_very_bytes() -> None:
     raw = b'{"big": 123456789012345678901234567890, "model": 1, "exact": 0.10000000000000000001}'
-    assert rename(said(), raw, "n") == (
+    assert rename(JSON_TYPE, raw, "n") == (
         b'{"big":123456789012345678901234567890,"model":"n","exact":0.10000000000000000001}'
     )
 
 
 def test_a_body_that_is_no_object_is_not_renamed() -> None:
     with pytest.raises(msgspec.DecodeError):
-        rename(said(), b"[]", "n")
+        rename(JSON_TYPE, b"[]", "n")

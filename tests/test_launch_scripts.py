@@ -19,7 +19,7 @@ SHELL_FILES = [
 ]
 # A virtual environment takes some seconds to make, many more on a busy machine.
 pytestmark = pytest.mark.timeout(300)
-posix_only = pytest.mark.skipif(sys.platform == "win32", reason="runs shell scripts")
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: runs shell scripts")
 
 STUB = "import sys; print('main.py', sys.prefix != sys.base_prefix, *sys.argv[1:], sep='|')"
 UNREACHABLE = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9"}

@@ -55,6 +55,14 @@ async def test_the_limit_of_the_queue() -> None:
     assert line.waiting("a") == 2
 
 
+async def test_the_models_that_somebody_waits_for() -> None:
+    line = Line()
+    places = [line.join(wanted, 0.0) for wanted in (A, B, A)]
+    assert line.models() == ["a", "b"]
+    line.leave(places[1])
+    assert line.models() == ["a"]
+
+
 async def test_without_a_limit_anybody_may_wait() -> None:
     line = Line()
     for _ in range(1000):

@@ -16,7 +16,7 @@ def test_the_loop_runs() -> None:
         assert runner.run(asyncio.sleep(0, "ran")) == "ran"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="uvloop does not exist for Windows")
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: uvloop")
 def test_uvloop_is_taken_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     import uvloop
 
@@ -25,7 +25,7 @@ def test_uvloop_is_taken_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loop_factory() is asyncio.new_event_loop
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: the limit of open files")
 def test_many_files_may_be_open() -> None:
     import resource
 

@@ -114,6 +114,8 @@ async def test_a_busy_one_is_waited_for() -> None:
             waiting = house.asks("b")
             await until(lambda: house.controller.status_of(B).stage.startswith("waiting for a"))
             assert instance.state is State.READY
+            assert [status.name for status in house.controller.running()] == ["a", "b"]
+            assert house.controller.in_line == 1
         assert await waiting == "b#2"
 
 

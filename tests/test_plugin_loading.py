@@ -177,7 +177,7 @@ def test_a_missing_folder_is_a_reason(tmp_path: Path) -> None:
         plugin_files(tmp_path / "none")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows keeps rights in access lists")
+@pytest.mark.skipif(os.name != "posix", reason="POSIX only: mode bits")
 def test_what_everybody_may_write_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.py"
     file.touch()
@@ -191,7 +191,7 @@ def test_what_everybody_may_write_is_refused(tmp_path: Path) -> None:
         plugin_files(tmp_path)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="links need a privilege on Windows")
+@pytest.mark.skipif(os.name != "posix", reason="POSIX only: links without a privilege")
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     inside = tmp_path / "plugins"
     inside.mkdir()

@@ -111,7 +111,7 @@ async def test_nothing_that_a_plugin_started_is_left(tmp_path: Path) -> None:
         await asyncio.sleep(0.01)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGSTOP")
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: SIGSTOP")
 async def test_a_stopped_child_is_ended_all_the_same(tmp_path: Path) -> None:
     async with started(tmp_path) as probe:
         await all_of(probe, "load", skip={})

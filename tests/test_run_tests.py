@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -49,6 +50,16 @@ def test_the_first_failure_ends_the_run(
     status, calls = run(runner, monkeypatch, failing="mypy")
     assert status == 5
     assert calls[-1][0] == "mypy"
+
+
+@pytest.mark.parametrize(("platform", "there"), [("linux", True), ("win32", False)])
+def test_all_alone_runs_the_tests_on_windows_too(
+    runner: ModuleType, monkeypatch: pytest.MonkeyPatch, platform: str, there: bool
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    _, calls = run(runner, monkeypatch, "--all")
+    steps = ["ruff", "ruff", "mypy", "mypy", "mypy", *["tests.windows.run"] * there, "pytest"]
+    assert [call[0] for call in calls] == steps
 
 
 def test_all_forbids_skips(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ LOGS, NOTIFICATIONS, AUTOSTART, QUIT = (("Up",) * count for count in (4, 3, 2, 1
 def _obstacle() -> str:
     """Why these tests cannot run here."""
     if not sys.platform.startswith("linux"):
-        return "GTK panels are Linux's"
+        return "POSIX only: panels of GTK"
     if absent := missing():
         return f"not installed here: {absent} (tests/setup-debian.sh installs them)"
     done = subprocess.run(

@@ -54,6 +54,14 @@ def test_a_load_that_was_called_off_is_forgotten(story: Story) -> None:
     assert story.enter(State.READY, after=1, instance="m#2") is None
 
 
+def test_a_chinese_desktop_is_told_in_chinese() -> None:
+    notices = Notices(Texts("zh"), lambda: 0.0)
+    reason = "the server ended by itself (exit code 3)"
+    assert notices.of(InstanceChanged("m", "m#1", State.FAILED, reason)) == Notice(
+        "m 失败", "服务器自行退出（退出码 3）"
+    )
+
+
 def test_a_failure_is_told_with_its_reason(story: Story) -> None:
     assert story.enter(State.FAILED, reason="exit code 3") == Notice("m failed", "exit code 3")
 

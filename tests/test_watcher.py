@@ -15,7 +15,7 @@ import pytest
 import core.watcher
 from core.bridge import Bridge
 from core.watcher import LONGEST, SETTLE, Settling, Watcher, file_snapshot, plugin_snapshot
-from tests.fakes.waiting import DEADLINE
+from tests.fakes.waiting import DEADLINE, until
 
 # Settling: when a change is over
 
@@ -64,7 +64,7 @@ def test_only_plugin_files_and_the_rights_of_their_folder_count(tmp_path: Path) 
     assert plugin_snapshot([tmp_path]) != before
 
 
-@pytest.mark.skipif(os.name != "posix", reason="rights are not told by mode bits there")
+@pytest.mark.skipif(os.name != "posix", reason="POSIX only: mode bits")
 def test_rights_count(tmp_path: Path) -> None:
     before = plugin_snapshot([tmp_path])
     tmp_path.chmod(0o750)
@@ -81,7 +81,7 @@ def test_a_change_of_the_same_size_and_time_counts(tmp_path: Path) -> None:
     assert file_snapshot(file) != before
 
 
-@pytest.mark.skipif(os.name != "posix", reason="links need a privilege on Windows")
+@pytest.mark.skipif(os.name != "posix", reason="POSIX only: links without a privilege")
 def test_another_target_of_a_link_counts(tmp_path: Path) -> None:
     (tmp_path / "one").write_text("1")
     (tmp_path / "two").write_text("22")
@@ -235,8 +235,7 @@ async def test_a_stopped_watcher_is_silent_and_may_be_stopped_unstarted(tmp_path
     (tmp_path / "plugins").mkdir()
     async with watching(tmp_path) as told:
         pass
-    threads = [thread.name for thread in threading.enumerate()]
-    assert "watcher" not in threads
+    await until(lambda: "watcher" not in [thread.name for thread in threading.enumerate()])
     assert told.plugins == []
     bridge = Bridge(asyncio.get_running_loop())
     folders = [tmp_path]
@@ -248,6 +247,43 @@ async def test_a_stopped_watcher_is_silent_and_may_be_stopped_unstarted(tmp_path
         on_plugins=callback,
         on_config=callback,
     ).stop()
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_stop_in_the_middle_of_a_look_is_not_slept_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: bool
+) -> None:
+    """Forgetting the events of a look must not forget the wish to end that came with them."""
+    monkeypatch.setattr(core.watcher, "INTERVAL", 3600.0)
+    monkeypatch.setattr(core.watcher, "SETTLE", 3 * 3600.0)
+    loop = asyncio.new_event_loop()
+    loop.close()
+    told = Told(tmp_path)
+    watcher = Watcher(
+        Bridge(loop),
+        plugin_folders=[],
+        config_file=tmp_path / "config.json",
+        on_plugins=told.on_plugins,
+        on_config=told.on_config,
+    )
+    looking, go_on = threading.Event(), threading.Event()
+
+    def look() -> dict[str, tuple[int, ...] | None]:
+        looking.set()
+        go_on.wait(DEADLINE)
+        return {"a": (1,)} if changes else {}
+
+    watcher._watches = [(look, Settling({}), told.on_plugins)]
+    watcher.start()
+    watcher._look_now.set()  # as an event does
+    assert looking.wait(DEADLINE)
+    stopping = threading.Thread(target=watcher.stop)
+    stopping.start()
+    assert watcher._look_now.wait(DEADLINE)
+    go_on.set()
+    stopping.join()
+    watcher._thread.join(DEADLINE)
+    assert not watcher._thread.is_alive()
 
 
 async def test_a_closed_loop_is_nobody_to_tell(tmp_path: Path) -> None:

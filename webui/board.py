@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from webui.panel import Panel, panel_parts
 from webui.picture import Picture
 
 KEPT_PANELS = 64
+ROWS_PER_TURN = 20
 
 
 class _Item(Protocol):
@@ -39,6 +41,18 @@ class Board:
         self._lists: dict[str, dict[str, _Fragment]] = {"devices": {}, "models": {}}
         self._shapes: dict[str, _Fragment] = {}
         self._panels: dict[tuple[Panel, str], _Fragment] = {}
+
+    async def prepare(self) -> None:
+        """Draw the rows that nobody has seen yet, a few per turn of the loop: a thousand in one
+        turn would hold up every answer that is being streamed."""
+        self.picture.refresh()
+        rows = self._lists["models"]
+        for number, view in enumerate(self.picture.models):
+            key = f"m-{view.id}"
+            if key not in rows:
+                rows[key] = self._draw("models_item.html", view, view=view)
+                if number % ROWS_PER_TURN == 0:
+                    await asyncio.sleep(0)
 
     def refresh(self) -> None:
         """Bring every piece up to date; pieces that changed get a new version."""
@@ -86,7 +100,7 @@ class Board:
         for item in items or ():
             key = f"{prefix}-{item.id}"
             known = old.get(key)
-            if known is None or known.view != item:
+            if known is None or (known.view is not item and known.view != item):
                 known = self._draw(f"{id}_item.html", item, view=item)
             new[key] = known
         self._lists[id] = new

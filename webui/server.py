@@ -32,6 +32,7 @@ SCRIPT_TEXTS = (
     "live", "lost", "paused", "copied", "not_reached", "start_unloads", "start_anyway", "skipped",
     "new_lines", "matches", "lines", "first_token", "total_time", "tokens", "speed", "dimensions",
     "in_use", "ours", "unit_s", "unit_min", "stop_all_ask", "stop_all",
+    "only_here", "only_here_ask",
 )  # fmt: skip
 """Keys of the texts that scripts use."""
 POLLED_LINES = 500
@@ -56,6 +57,7 @@ class Dashboard:
             web.get("/models/{name:[^/]+}/{tab:log|requests|try}", self.page),
             *(web.get(f"/{kind}", self.page) for kind in PAGES),
             web.get("/live", self.live),
+            web.get("/sentence", self.sentence),
             web.get("/static/{version}/{file:.+}", self.static),
         ]
 
@@ -127,7 +129,9 @@ class Dashboard:
                 self._pages = await Pages.load()
         if language not in self._boards:
             self._boards[language] = Board(self._picture, self._pages, language)
-        return self._boards[language]
+        board = self._boards[language]
+        await board.prepare()
+        return board
 
     # ---- what a page asks for ------------------------------------------------------------------
 
@@ -149,6 +153,12 @@ class Dashboard:
         if panel.log:
             streams.append(log_lines(board, panel))
         return await send_events(request, self._sources.closing, *streams)
+
+    async def sentence(self, request: web.Request) -> web.Response:
+        """An error of the API in the page's language: the API itself speaks English."""
+        board = await self._board(preferences(request).language)
+        said = board.pages.texts(board.language).sentence(request.query.get("text", ""))
+        return web.json_response({"text": said}, headers={"Cache-Control": "no-store"})
 
     def _asked_panel(self, kind: str, name: str, tab: str | None) -> Panel:
         """Only what exists can be asked for: names are looked up, nothing is made of them."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
+
+from core.sentences.translate import in_chinese, in_english
 
 LANGUAGES = ("zh", "en")
 
@@ -53,19 +54,27 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         # banners
         "reachable": (
-            "此地址可从局域网访问，且无需密钥。",
-            "Reachable from the network without a key.",
+            "局域网中的其他设备可以访问此地址，且无需密钥。",
+            "Other machines of the network can reach this address, without a key.",
         ),
-        "reachable_more": (
-            "只想本机使用：把配置中的 host 改为 127.0.0.1，然后重启。",
-            'For this machine only, set "host" to 127.0.0.1 in the config and restart.',
+        "only_here": ("仅限本机", "This machine only"),
+        "only_here_hint": (
+            "把 host 127.0.0.1 写入配置文件，下次启动后生效",
+            "Write host 127.0.0.1 to the config file; takes effect at the next start",
         ),
+        "only_here_ask": (
+            "下次启动后只能在运行它的机器上打开。继续？",
+            "From the next start on it opens only on the machine that it runs on. Go on?",
+        ),
+        "after_restart": ("重启 LLM-Manager 后生效：", "Waiting for a restart of LLM-Manager:"),
+        "closing": ("届时只有本机可以访问。", "Then only this machine can reach it."),
+        "copy_path": ("复制路径", "Copy its path"),
         "hide": ("知道了", "Understood"),
         "config_broken": (
             "配置文件有错误，仍在使用旧配置。",
             "The config file has problems; the old one stays in force.",
         ),
-        "config_warns": ("配置有提醒", "The config has warnings"),
+        "config_warns": ("配置警告", "The config has warnings"),
         "plugin_broken": ("有插件未能加载。", "Some plugins did not load."),
         "details": ("详情", "Details"),
         "tray": ("托盘图标", "Tray icon"),
@@ -127,7 +136,6 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "port": ("端口", "port"),
         "usual_load": ("通常", "usually"),
         "retry_in": ("{} 后可重试", "next try in {}"),
-        "exit_code": ("退出码", "exit code"),
         "last_lines": ("最后几行日志", "Last lines of its log"),
         "start_unloads": ("启动它会卸载：", "Starting it unloads:"),
         "start_waits": ("启动需要等待：", "A start would wait:"),
@@ -197,6 +205,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "It may have been removed from the config, or renamed.",
         ),
         # log
+        "find": ("查找", "Find"),
         "search_log": ("在日志中查找", "Find in the log"),
         "only_matches": ("只看匹配行", "Matches only"),
         "wrap": ("自动换行", "Wrap"),
@@ -220,7 +229,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "documents": ("文档（每行一篇）", "Documents, one per line"),
         "inputs": ("文本（每行一条）", "Texts, one per line"),
         "body": ("请求 JSON", "Request JSON"),
-        "max_tokens": ("最多词元", "Max tokens"),
+        "max_tokens": ("最大词元数", "Max tokens"),
         "send": ("发送", "Send"),
         "stop_answer": ("停止", "Stop"),
         "answer": ("回答", "Answer"),
@@ -258,7 +267,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "version": ("版本", "Version"),
         "log_file": ("日志文件", "Log file"),
         "log_level": ("日志级别", "Log level"),
-        "monitoring": ("监视设备", "Device monitoring"),
+        "monitoring": ("设备监控", "Device monitoring"),
         "allowed_hosts": ("允许的主机名", "Allowed hosts"),
         "cors_origins": ("允许的来源", "CORS origins"),
         "none": ("无", "none"),
@@ -290,26 +299,6 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 
-STAGES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"starting"), "启动进程"),
-    (re.compile(r"health check (\d+): (.*)"), r"第 \1 次健康检查：\2"),
-    (re.compile(r"waiting for port (\d+)"), r"等待端口 \1"),
-    (re.compile(r"waiting for (.*) to become idle"), r"等待 \1 空闲"),
-    (re.compile(r"it is loading"), "正在加载"),
-    (re.compile(r"memory is being given back"), "等待内存归还"),
-    (re.compile(r"the devices are being read for the first time"), "正在首次读取设备"),
-    (re.compile(r"it is stopping and starts again after that"), "停止后重新启动"),
-    (re.compile(r"(.*) is loading on the same device"), r"\1 正在同一设备上加载"),
-    (re.compile(r"all (\d+) places are taken"), r"\1 个并发名额已满"),
-    (re.compile(r"(.*) is offline or unknown"), r"\1 离线或不存在"),
-    (re.compile(r"no NVIDIA driver on this machine"), "本机没有 NVIDIA 驱动"),
-    (re.compile(r"stopping"), "结束进程"),
-    (re.compile(r"draining"), "等待回答结束"),
-    (re.compile(r"the server ended by itself \(exit code (\d+)\)"), r"服务器自行退出（退出码 \1）"),
-    (re.compile(r"the server ended by itself \(signal (\d+)\)"), r"服务器自行退出（信号 \1）"),
-)
-"""Sentences of the core that the dashboard can say in Chinese; any other is shown as it is."""
-
 
 class Texts:
     """The texts of one language: `texts["start"]`."""
@@ -322,12 +311,8 @@ class Texts:
         return TEXTS[key][self._index]
 
     def sentence(self, text: str) -> str:
-        """A sentence of the core, translated where it is a known one."""
-        if self.language == "zh":
-            for pattern, chinese in STAGES:
-                if match := pattern.fullmatch(text):
-                    return match.expand(chinese)
-        return text
+        """A sentence of the program in this language; what a stranger said stays as it is."""
+        return in_chinese(text) if self.language == "zh" else in_english(text)
 
 
 def preferred_language(accept: str) -> str:

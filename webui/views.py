@@ -7,6 +7,7 @@ program's clock, never ages, and the browser counts the seconds.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -288,13 +289,14 @@ class SummaryView:
 
 def summary_view(models: Iterable[ModelView], requests: int, address: str) -> SummaryView:
     rows = list(models)
+    tones = Counter(view.tone for view in rows)
     return SummaryView(
-        loaded=sum(1 for m in rows if m.tone in ("idle", "busy", "park")),
+        loaded=tones["idle"] + tones["busy"] + tones["park"],
         models=len(rows),
-        serving=sum(1 for m in rows if m.tone == "busy"),
+        serving=tones["busy"],
         requests=requests,
-        in_line=sum(m.waiting for m in rows),
-        problems=sum(1 for m in rows if m.group == "problem"),
+        in_line=sum(view.waiting for view in rows),
+        problems=sum(1 for view in rows if view.group == "problem"),
         base_url=f"{address}/v1",
     )
 

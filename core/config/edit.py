@@ -48,6 +48,18 @@ def set_option(text: str, section: str, option: str, value: object) -> str:
     return f"{text[: before.end]},{gap}{entry}{text[before.end :]}"
 
 
+def with_section(text: str, section: str) -> str:
+    """The text of a JSON object with an empty object `section` at its beginning, if it has none."""
+    root = _blank(text, 1 if text.startswith("\ufeff") else 0)
+    members = list(_members(text, root))
+    if any(member.key == section for member in members):
+        return text
+    gap = text[root + 1 : members[0].key_at] if members else ""
+    comma = "," if members else ""
+    entry = f"{gap}{json.dumps(section, ensure_ascii=False)}: {{}}{comma}"
+    return text[: root + 1] + entry + text[root + 1 :]
+
+
 def _members(text: str, start: int) -> Iterator[_Member]:
     decoder = json.JSONDecoder()
     at = _blank(text, start + 1)

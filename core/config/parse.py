@@ -12,10 +12,10 @@ Tree = dict[str, Any]
 
 _DEEPEST = 50
 _HINTS = {
-    "Invalid \\escape": " (a backslash in JSON is written \\\\; in paths a / works as well)",
-    "Invalid control character at": " (is a quotation mark missing?)",
-    "Expecting property name enclosed in double quotes": " (a comma too many, or a comment?)",
-    "Extra data": " (text after the closing brace)",
+    "Invalid \\escape": "a backslash in JSON is written \\\\; in paths a / works as well",
+    "Invalid control character at": "is a quotation mark missing?",
+    "Expecting property name enclosed in double quotes": "a comma too many, or a comment?",
+    "Extra data": "text after the closing brace",
 }
 
 
@@ -30,9 +30,11 @@ def parse(text: str, suffix: str, report: Report) -> Tree | None:
     except RecursionError:
         report.problem("$", "the file is nested too deeply")
     except json.JSONDecodeError as error:
-        hint = _HINTS.get(error.msg, "")
         place = f"line {error.lineno}, column {error.colno}"
-        report.problem("$", f"not valid JSON at {place}: {error.msg}{hint}")
+        if hint := _HINTS.get(error.msg):
+            report.problem("$", f"not valid JSON at {place}: {error.msg} ({hint})")
+        else:
+            report.problem("$", f"not valid JSON at {place}: {error.msg}")
     except ValueError as error:
         report.problem("$", f"a value cannot be read: {error}")
     if len(report.problems) > before:
@@ -106,9 +108,12 @@ def _yaml(text: str, report: Report) -> Any:
         return yaml.load(text, Loader=Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        report.problem("$", f"not valid YAML{place}: {reason}")
+        if mark:
+            place = f"line {mark.line + 1}, column {mark.column + 1}"
+            report.problem("$", f"not valid YAML at {place}: {reason}")
+        else:
+            report.problem("$", f"not valid YAML: {reason}")
         return None
     except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
         # pyyaml's constructors let these out for values such as `!!timestamp x`

@@ -192,9 +192,10 @@ def _words(kind: kinds.Type) -> str:
         case kinds.NoneType():
             return "null"
         case kinds.LiteralType(values=values):
-            return "one of " + ", ".join(json.dumps(value) for value in values)
+            return f"one of {', '.join(map(json.dumps, values))}"
         case kinds.ListType(item_type=item, min_length=least):
-            return f"a list of {'one or more ' if least else ''}{_plural(_words(item))}"
+            items = _plural(_words(item))
+            return f"a list of one or more {items}" if least else f"a list of {items}"
         case kinds.DictType(value_type=value):
             return f"an object of name and value, each {_words(value)}"
         case kinds.UnionType(types=types):

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.config.diff import Change, diff
-from core.config.edit import set_option
+from core.config.edit import set_option, with_section
 from core.config.load import NO_ENV, Loaded, load
 from core.config.problem import Problem
 from core.domain import Config
@@ -27,6 +27,9 @@ EDITABLE = frozenset(
     | {"start_timeout", "stop_timeout"}
 )
 """What may be set from outside the file: nothing that decides which program is run."""
+
+HOST_VARIABLE = "LLM_MANAGER_HOST"
+LOOPBACK = "127.0.0.1"
 
 _ATTEMPTS = 5
 _LEFTOVER_SECONDS = 60.0
@@ -78,8 +81,8 @@ def write_text(path: Path, text: str) -> None:
     all new text.
 
     Keeps the permissions; a new file is the owner's alone. A symbolic link stays, and the file
-    that it names is replaced. May block for a tenth of a second on Windows, where somebody else
-    may have the file open. Raises OSError and then leaves the old file.
+    that it names is replaced. May block for a tenth of a second on Windows, where a file that
+    somebody has open is not replaced. Raises OSError and then leaves the old file.
     """
     target = Path(os.path.realpath(path))
     _sweep(target)
@@ -105,9 +108,12 @@ def _replace(temporary: str, target: Path) -> None:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             os.replace(temporary, target)
-        except PermissionError:
+        except PermissionError as error:
             if attempt == _ATTEMPTS:
-                raise
+                raise PermissionError(
+                    f"{target.name} cannot be replaced: another program holds it open, or it may"
+                    " not be written to"
+                ) from error
             time.sleep(0.02)
         else:
             return
@@ -187,13 +193,29 @@ class ConfigStore:
         """
         if option not in EDITABLE:
             raise ConfigError(f"{option} can be changed in {self.path.name} only, by hand.")
+        text, config = self._as_it_stands(option)
+        return self.write(set_option(text, config.models[name].key, option, value))
+
+    def keep_to_this_machine(self) -> Change:
+        """Set the address to listen on to this machine's own; it takes effect at the next start.
+
+        The other way, opening it, is for whoever may edit the file. Raises ConfigError as above,
+        and where the environment decides.
+        """
+        if self._env.get(HOST_VARIABLE, "").strip():
+            raise ConfigError(f"{HOST_VARIABLE} decides the address: change it there.")
+        text, _ = self._as_it_stands("host")
+        return self.write(set_option(with_section(text, "program"), "program", "host", LOOPBACK))
+
+    def _as_it_stands(self, option: str) -> tuple[str, Config]:
+        """The text of the file, to change `option` in it. Raises ConfigError if that cannot be."""
         if self.path.suffix.lower() != ".json":
             raise ConfigError(f"{self.path.name} is not JSON: change {option} there by hand.")
         text = read_text(self.path)
         now = load(text, self.path, self._env)
         if now.config is None:
             raise _refusal(self.path, now.problems)
-        return self.write(set_option(text, now.config.models[name].key, option, value))
+        return text, now.config
 
 
 def _refusal(path: Path, problems: tuple[Problem, ...]) -> ConfigError:

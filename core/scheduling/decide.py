@@ -250,7 +250,7 @@ def no_device(model: Model, devices: Mapping[str, DeviceView]) -> str:
         f"variant '{v.name}' needs {', '.join(repr(d) for d in offline(v, devices))}"
         for v in model.variants
     ]
-    return "no variant has all its devices online: " + "; ".join(each)
+    return f"no variant has all its devices online: {'; '.join(each)}"
 
 
 def too_large(model: Model, variants: list[Variant], devices: Mapping[str, DeviceView]) -> str:
@@ -261,7 +261,7 @@ def too_large(model: Model, variants: list[Variant], devices: Mapping[str, Devic
         for d, mb in v.memory.items()
         if d in devices and mb > devices[d].total
     ]
-    return "it can never fit: " + "; ".join(each)
+    return f"it can never fit: {'; '.join(each)}"
 
 
 def taken_by_others(need: Memory, free: Memory) -> str:
@@ -270,4 +270,4 @@ def taken_by_others(need: Memory, free: Memory) -> str:
         f"{need[d]} MB are needed on '{d}' and only {max(0, free.get(d, 0))} MB are free"
         for d in shortfall(need, free)
     ]
-    return "; ".join(each) + " (the rest is held by pinned models or other programs)"
+    return f"{'; '.join(each)} (the rest is held by pinned models or other programs)"

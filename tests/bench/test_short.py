@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads Linux's schedstat")
+@pytest.mark.skipif(sys.platform != "linux", reason="POSIX only: schedstat")
 def test_the_cost_of_requests_and_chunks() -> None:
     """A second look where the first one is bad: a busy machine can fool one of them."""
     try:

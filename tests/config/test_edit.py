@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from core.config.edit import set_option
+from core.config.edit import set_option, with_section
 
 WHOLE = """\ufeff{
     // no comments here
@@ -48,3 +48,19 @@ def test_every_layout(old: str, new: str) -> None:
 def test_an_unknown_section() -> None:
     with pytest.raises(KeyError):
         set_option(WHOLE, "nobody", "pinned", True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{}", '{"program": {}}'),
+        ('{"a": 1}', '{"program": {},"a": 1}'),
+        ('\ufeff{\n  "a": 1\n}', '\ufeff{\n  "program": {},\n  "a": 1\n}'),
+        (
+            '{"a": {"program": 1}, "program": {"b": 1}}',
+            '{"a": {"program": 1}, "program": {"b": 1}}',
+        ),
+    ],
+)
+def test_a_section_that_is_missing_stands_first(old: str, new: str) -> None:
+    assert with_section(old, "program") == new

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -145,10 +146,29 @@ def test_a_write_that_fails_leaves_the_old_file_alone(
         raise PermissionError("in use")
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(PermissionError):
+    with pytest.raises(PermissionError, match="cannot be replaced: another program"):
         write_text(path, "new")
     assert path.read_bytes() == old
     assert os.listdir(path.parent) == [path.name]
+
+
+if sys.platform == "win32":
+
+    def test_an_editor_that_holds_the_file_is_waited_for(
+        path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        editor = path.open("rb")
+        monkeypatch.setattr(time, "sleep", lambda seconds: editor.close())
+        write_text(path, "new")
+        assert path.read_text() == "new"
+        assert os.listdir(path.parent) == [path.name]
+
+    def test_an_editor_that_keeps_the_file_is_told_of(path: Path) -> None:
+        old = path.read_bytes()
+        with path.open("rb"), pytest.raises(PermissionError, match="another program holds it"):
+            write_text(path, "new")
+        assert path.read_bytes() == old
+        assert os.listdir(path.parent) == [path.name]
 
 
 def test_leftovers_of_killed_writers_are_removed_later(path: Path) -> None:
@@ -289,6 +309,33 @@ def test_an_option_that_does_not_fit_is_refused(path: Path) -> None:
     yaml.write_bytes(old)
     with pytest.raises(ConfigError, match="is not JSON"):
         ConfigStore(yaml).set_model_option("c1", "pinned", True)
+
+
+def test_the_door_to_the_network_is_closed_and_nothing_else(path: Path) -> None:
+    store = ConfigStore(path)
+    before = json.loads(path.read_text())
+    assert store.keep_to_this_machine() == Change(after_restart=("host",))
+    assert store.current.program.host == "127.0.0.1"
+    after = json.loads(path.read_text())
+    assert after["program"].pop("host") == "127.0.0.1"
+    before.get("program", {}).pop("host", None)
+    assert after == {"program": {}, **before}
+    assert not store.keep_to_this_machine()
+
+
+def test_a_door_that_others_hold_is_not_closed(path: Path) -> None:
+    old = path.read_bytes()
+    with pytest.raises(ConfigError, match="LLM_MANAGER_HOST decides"):
+        ConfigStore(path, {"LLM_MANAGER_HOST": "0.0.0.0"}).keep_to_this_machine()
+    store = ConfigStore(path)
+    path.write_text("{")
+    with pytest.raises(ConfigError, match="not valid JSON"):
+        store.keep_to_this_machine()
+    path.write_bytes(old)
+    yaml = path.with_suffix(".yaml")
+    yaml.write_bytes(old)
+    with pytest.raises(ConfigError, match="change host there"):
+        ConfigStore(yaml).keep_to_this_machine()
 
 
 def test_text_comes_with_its_line_ends(path: Path) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import re
-import signal
 import sys
 import time
 from collections import Counter
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 
 from core.states import FINAL, NEXT, State
@@ -182,8 +181,8 @@ class Day:
                 if not status["pid"] or status["state"] != "ready" or kills[name] == 3:
                     continue
                 kills[name] += 1
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(status["pid"], signal.SIGKILL)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    psutil.Process(status["pid"]).kill()
             self.accidents[what] += 1
 
     async def _get(self, path: str) -> Any:

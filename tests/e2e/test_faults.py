@@ -32,7 +32,7 @@ CHAT = "/v1/chat/completions"
 if sys.platform == "linux":
     import resource
 else:
-    pytest.skip("uses /proc, signals and mounts", allow_module_level=True)
+    pytest.skip("POSIX only: /proc, signals, mounts", allow_module_level=True)
 
 
 def idle(running: Program) -> bool:

@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.fakes.program import HOME, Program, model
+from tests.fakes.program import HOME, Program, model, pid_in
 from tests.fakes.seed_plugins import MY_MODE
 from tests.fakes.waiting import until_sync
 
@@ -53,24 +54,19 @@ def my_mode(running: Program) -> int:
     return running.ask("POST", MY_MODE_PATH, {"model": "mine", "prompt": "Hello"})[0]
 
 
-def pid_in(answer: Any) -> int:
-    """The process that wrote an answer of the fake server: "[model variant pid] ..."."""
-    return int(answer["choices"][0]["message"]["content"].partition("]")[0].split()[-1])
-
-
 def test_a_stream_goes_on_while_another_model_changes(start: Start, tmp_path: Path) -> None:
     before = model(tmp_path, "b")
     running = start({"a": model(tmp_path, "a"), "b": before})
-    old = pid_in(running.chat("b")[1])
+    old, script = pid_in(running.chat("b")[1]), running.model("b")["pid"]
     body = {"model": "a", "messages": [], "stream": True, "max_tokens": 400, "fake_delay": 0.05}
     with running.stream(CHAT, body) as response:
         response.readline()
         first = running.model("a")
         edit(running, b={**before, "env": {"CHANGED": "1"}})
-        until_sync(lambda: running.model("b")["pid"] not in (None, old))
+        until_sync(lambda: running.model("b")["pid"] not in (None, script))
         until_sync(lambda: running.state("b") == "ready")
         assert pid_in(running.chat("b")[1]) != old
-        assert not Path(f"/proc/{old}").exists()
+        assert not psutil.pid_exists(old)
         assert running.model("a")["pending"] == 1
         assert response.readline() is not None
         assert running.model("a")["pid"] == first["pid"]
@@ -147,7 +143,7 @@ def test_models_come_and_go_with_the_file(start: Start, tmp_path: Path) -> None:
     until_sync(lambda: running.chat("b")[0] == 200)
     edit(running, a=None)
     until_sync(lambda: running.chat("a")[0] == 404)
-    until_sync(lambda: not Path(f"/proc/{old}").exists())
+    until_sync(lambda: not psutil.pid_exists(old))
     assert [each["id"] for each in running.ask("GET", "/v1/models")[1]["data"]] == ["b"]
     assert running.model("b")["starts"] == 1
 

@@ -25,7 +25,7 @@ HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
 
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.skipif(sys.platform == "win32", reason="the demo models' .sh scripts are run"),
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: starts the .sh scripts"),
     pytest.mark.skipif(
         importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("gguf") is None,
         reason="the demo packages are not installed (requirements-demo.lock)",
@@ -142,7 +142,7 @@ def script() -> Path:
     return Path(shutil.copy(CLIENT, NPM_FOLDER))
 
 
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(240)
 def test_the_client_of_npm(demo: Program, script: Path) -> None:
     done = subprocess.run(
         ["node", str(script), f"{demo.url}/v1"], capture_output=True, text=True, timeout=60

@@ -21,7 +21,7 @@ from tests.fakes.scripts import SHAPES
 from tests.fakes.survivors import owned_by, seconds_until_none
 from tests.fakes.waiting import until_sync
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="POSIX only: /proc")
 
 Record = Callable[[str, object], None]
 GOAL = 2.0

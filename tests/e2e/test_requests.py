@@ -5,16 +5,15 @@ from __future__ import annotations
 import concurrent.futures
 import http.client
 import json
-import os
-import signal
 import socket
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.fakes.program import model
+from tests.fakes.program import model, pid_in
 from tests.fakes.waiting import until_sync
 
 
@@ -66,11 +65,12 @@ def test_a_server_that_dies_before_its_answer_is_an_upstream_error(
 ) -> None:
     running = start({"a": model(tmp_path, "a")})
     running.ask("POST", "/api/models/a/start?wait=1")
-    pid, port = running.model("a")["pid"], running.model("a")["port"]
+    port = running.model("a")["port"]
+    server = psutil.Process(pid_in(running.chat("a")[1]))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         answer = pool.submit(running.chat, "a", fake_wait=60)
         until_sync(lambda: _stats(port)["active"] == 1)
-        os.kill(pid, signal.SIGKILL)
+        server.kill()
         status, body = answer.result()
     assert (status, body["error"]["code"]) == (502, "upstream_error")
     assert running.chat("a")[0] == 200

@@ -94,6 +94,18 @@ def test_the_second_double_click_shows_the_dashboard_of_the_first(
     assert not (tmp_path / "other").exists()
 
 
+def test_an_edit_while_an_editor_holds_the_config(start: Start, tmp_path: Path) -> None:
+    running = start({"a": model(tmp_path, "a")})
+    old = running.config.read_bytes()
+    with running.config.open("rb"):
+        status, answer = running.ask("POST", "/api/models/a/pin")
+    assert status == 409
+    assert "another program holds it open" in answer["error"]["message"]
+    assert running.config.read_bytes() == old
+    assert running.ask("POST", "/api/models/a/pin")[0] == 200
+    assert json.loads(running.config.read_bytes())["a"]["pinned"] is True
+
+
 def test_output_in_the_code_page_of_this_windows(start: Start, tmp_path: Path) -> None:
     entry = model(tmp_path, "a")
     script = tmp_path / "a.bat"

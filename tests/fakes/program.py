@@ -173,3 +173,8 @@ def model(
         **policy,
         "V": {"required_devices": list(memory), "bat_path": script.name, "memory_mb": memory},
     }
+
+
+def pid_in(answer: Any) -> int:
+    """The process that wrote an answer of the fake server: "[model variant pid] ..."."""
+    return int(answer["choices"][0]["message"]["content"].partition("]")[0].split()[-1])

@@ -16,10 +16,13 @@ from aiohttp import web
 
 from core.access import Access
 from core.admin_api import AdminApi, Facts, Sources
-from core.api_server import build_app, front_door
+from core.api_server import build_app, front_door, render
 from core.catalog import Catalog
+from core.client_connection import accept
 from core.domain import Model
+from core.fast_path import FastPath
 from core.gateway import Gateway
+from core.listening import listen
 from core.output import ModelOutput
 from core.upstream import UpstreamPool
 from tests.fakes.parts import House
@@ -112,17 +115,19 @@ class Site:
     async def __aenter__(self) -> Site:
         self._stack = contextlib.AsyncExitStack()
         await self._stack.enter_async_context(self.house)
-        runner = web.AppRunner(
-            self.app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0
-        )
+        runner = web.AppRunner(self.app, handler_cancellation=True, shutdown_timeout=1.0)
         await runner.setup()
         assert runner.server is not None
         runner.server.request_handler = front_door(self.app, self.access, self.gateway)
         self._stack.push_async_callback(runner.cleanup)
         self._stack.callback(self.closing.set)
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port: int = runner.addresses[0][1]
+        listener = listen("127.0.0.1", 0)
+        tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self.fast_path = FastPath(self.gateway, self.access, self.house.controller, tasks)
+        self.server = runner.server
+        for door in await accept(runner.server, listener.sockets, self.fast_path, render):
+            self._stack.callback(door.close)
+        self.port = listener.port
         self.url = f"http://127.0.0.1:{self.port}"
         self.session = await self._stack.enter_async_context(aiohttp.ClientSession(self.url))
         return self

@@ -1,17 +1,19 @@
-"""Which processes of a world are still there: Linux only, by the environment they were given."""
+"""Which processes of a world are still there, by the environment they were given."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
+from core.launchers import leftovers
 from core.launchers.leftovers import MARK
 from tests.fakes.waiting import DEADLINE, until_sync
 
 
 def carrying(text: str) -> dict[int, str]:
-    """The living processes in whose environment this text stands: pid to command line."""
+    """The living processes in whose environment this text stands: pid to command line. Linux."""
     found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -25,6 +27,9 @@ def carrying(text: str) -> dict[int, str]:
 
 def owned_by(manager: int) -> dict[int, str]:
     """The living processes of all trees that this manager started, guardians among them."""
+    if sys.platform != "linux":
+        found = leftovers.marked()
+        return {each.pid: each.mark for each in found if each.mark.startswith(f"{manager}.")}
     return carrying(f"{MARK}={manager}.")
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import struct
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,7 +11,8 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from core.errors import LLMManagerError
-from core.exchange import InFlight
+from core.exchange import reset as reset_connection
+from core.flights import InFlight
 from core.proxy import DROPPED, Forwarded, forward
 from core.upstream import UpstreamPool
 from tests.fakes.waiting import until
@@ -39,10 +38,10 @@ async def close(connection: Connection) -> None:
 
 
 async def reset(connection: Connection) -> None:
-    """RST, as of a process that is killed with unread data."""
-    sock = connection.writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.writer.transport.abort()
+    """RST, as of a process that is killed with unread data, after all that was written."""
+    transport = connection.writer.transport
+    await until(lambda: not transport.get_write_buffer_size())
+    reset_connection(transport)
 
 
 async def until_left(connection: Connection) -> None:

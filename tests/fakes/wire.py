@@ -7,7 +7,9 @@ from typing import Any
 
 import h11
 
-from core.exchange import Client, Exchange, InFlight
+from core.exchange import Client, Exchange
+from core.flights import InFlight
+from core.proxy import Watch
 from core.upstream import Upstream, UpstreamPool
 
 
@@ -65,12 +67,7 @@ class Play:
         self.live = InFlight("fake", "/", "", 0.0)
         self.drain = taken
         self.exchange = Exchange(
-            Client(
-                self.client,
-                lambda: self.drain(),
-                knows_chunks=knows_chunks,
-                head_only=head_only,
-            ),
+            Client(self.client, knows_chunks=knows_chunks, head_only=head_only),
             self.pool,
             self.live,
             extra_headers,
@@ -90,7 +87,8 @@ class Play:
                 self.upstream.connection_lost(None if end == "eof" else ConnectionResetError())
 
         loop.call_soon(play)
-        await self.exchange.run(self.upstream, b"GET / HTTP/1.1\r\n\r\n", b"", repeatable=False)
+        watch = Watch(self.exchange, lambda: self.drain())
+        await watch.run(self.upstream, b"GET / HTTP/1.1\r\n\r\n", b"", repeatable=False)
         self.exchange.settle()
 
 

@@ -143,7 +143,7 @@ async def test_a_cancelled_waiter_changes_nothing(kit: Kit) -> None:
     assert stays.result() == -15
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nothing can be ignored on Windows")
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: a signal that is ignored")
 async def test_terminate_may_be_ignored_and_kill_may_not(kit: Kit) -> None:
     process = start(kit, "stubborn")
     await greeted(process)

@@ -24,7 +24,7 @@ from tests.fakes.scripts import SHAPES, write_script
 from tests.fakes.waiting import DEADLINE, until, until_sync
 from tests.launchers.conftest import Trees
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process trees of POSIX systems")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: trees with a guardian")
 
 
 async def listening(process: Process) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.fakes.scripts import SHAPES, write_script
 from tests.fakes.waiting import until_sync
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: the guardian")
 
 GUARDIAN = Path(__file__).parents[2] / "core" / "launchers" / "guardian.py"
 ELSEWHERE = f"""

@@ -178,7 +178,7 @@ async def test_50_000_lines_arrive_in_order(trees: Trees, tmp_path: Path) -> Non
     assert lines[1:-1] == [b"line %06d of the start" % number for number in range(50_000)]
 
 
-@pytest.mark.skipif(under_wine(), reason="wine does not tell whose socket it is")
+@pytest.mark.skipif(under_wine(), reason="wine cannot tell whose socket it is")
 async def test_the_port_of_a_stranger_is_told(trees: Trees, tmp_path: Path) -> None:
     server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -228,26 +228,25 @@ def end(process: subprocess.Popen[str], way: str) -> None:
     process.stdin.flush()
 
 
-def end_managers(folder: Path, way: str, rounds: int) -> None:
-    for _ in range(rounds):
-        with manager(folder, "plain", "daemon", "leaves_child") as (process, mark):
-            assert len(survivors(mark)) >= 5
+SHAPES_OF_A_ROUND = ("plain", "daemon", "leaves_child")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("way", ["_exit", "TerminateProcess", "abort", "SIGINT"])
+def test_fifty_managers_that_end_leave_nobody(tmp_path: Path, way: str) -> None:
+    """Every tenth with trees of all shapes at once, the others with one."""
+    marks = []
+    for number in range(50):
+        shapes = SHAPES_OF_A_ROUND if number % 10 == 0 else (SHAPES_OF_A_ROUND[number % 3],)
+        with manager(tmp_path, *shapes) as (process, mark):
+            tree = survivors(mark)
+            assert len(tree) >= len(shapes)
             end(process, way)
             process.wait()
-            until_sync(lambda: not survivors(mark))
+            until_sync(lambda tree=tree: not any(map(lives, tree)))  # type: ignore[misc]
+        marks.append(mark)
+    assert not [each for each in leftovers.marked() if each.mark.startswith(tuple(marks))]
 
 
-WAYS = ["_exit", "TerminateProcess", "abort", "SIGINT"]
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("way", WAYS)
-def test_a_manager_that_ends_takes_every_tree_with_it(tmp_path: Path, way: str) -> None:
-    end_managers(tmp_path, way, 2)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("way", WAYS)
-def test_a_manager_that_ends_takes_every_tree_with_it_always(tmp_path: Path, way: str) -> None:
-    end_managers(tmp_path, way, 50)
+def lives(process: leftovers.Marked) -> bool:
+    return leftovers.start_time(process.pid) == process.start

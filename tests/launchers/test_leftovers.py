@@ -14,15 +14,15 @@ import pytest
 
 from core.launchers import leftovers
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="starts POSIX programs")
-
 ME = os.getpid()
+WAITS = [sys.executable, "-I", "-S", "-c", "import time; print(flush=True); time.sleep(1000)"]
+"""Tells by a line that it runs, then waits."""
 Spawn = Callable[[str], int]
 
 
 @pytest.fixture(autouse=True)
 def own_mark(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Seen by this process alone: every manager on the machine sweeps the real one."""
+    """A variable that only this process looks at: every manager here sweeps the real one."""
     name = f"LLM_MANAGER_INSTANCE_OF_TEST_{ME}"
     monkeypatch.setattr(leftovers, "MARK", name)
     return name
@@ -35,9 +35,7 @@ def spawn() -> Iterator[Spawn]:
 
     def start(mark: str) -> int:
         env = {**os.environ, leftovers.MARK: mark}
-        process = subprocess.Popen(
-            ["sh", "-c", "echo; exec sleep 1000"], env=env, stdout=subprocess.PIPE
-        )
+        process = subprocess.Popen(WAITS, env=env, stdout=subprocess.PIPE)
         started.append(process)
         assert process.stdout
         process.stdout.readline()
@@ -71,8 +69,9 @@ def test_the_start_time_tells_processes_apart_and_the_dead_have_none(spawn: Spaw
     pid = spawn("")
     assert leftovers.start_time(pid) == leftovers.start_time(pid)
     assert leftovers.start_time(pid) != leftovers.start_time(os.getppid())
-    os.kill(pid, 9)
-    psutil.wait_procs([psutil.Process(pid)], timeout=60)
+    process = psutil.Process(pid)
+    process.kill()
+    process.wait(60)
     assert leftovers.start_time(pid) is None
 
 
@@ -141,6 +140,7 @@ def test_a_later_process_with_the_same_pid_is_not_ended(spawn: Spawn) -> None:
     assert alive(pid)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: zombies")
 def test_a_dead_manager_that_nobody_collected_counts_as_gone(spawn: Spawn) -> None:
     manager = spawn("")
     start = leftovers.start_time(manager)
@@ -153,7 +153,9 @@ def test_a_dead_manager_that_nobody_collected_counts_as_gone(spawn: Spawn) -> No
     assert not alive(pid)
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="needs root on Linux")
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.getuid() != 0, reason="POSIX only: another user, for root"
+)
 def test_the_processes_of_another_user_are_left_alone() -> None:
     mark = foreign(start=1)
     with subprocess.Popen(

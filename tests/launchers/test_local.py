@@ -13,7 +13,7 @@ from core.domain import LaunchSpec
 from core.launchers.local import runnable
 from tests.launchers.conftest import Trees
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="scripts of POSIX systems")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: shell scripts")
 
 
 def script(folder: Path, text: bytes, *, mode: int = 0o755, name: str = "x.sh") -> Path:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.waiting import until
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX systems")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only: its pipes")
 
 if sys.platform != "win32":
     from core.launchers.output import LIMIT, PipeFeed, pipe

@@ -54,7 +54,7 @@ class Program:
         text = json.dumps({"program": program, **self.models}, indent=2)
         (self.folder / "config.json").write_text(text, encoding="utf-8")
 
-    def start(self, port: int = 0) -> str:
+    def start(self, port: int = 0, *options: str) -> str:
         devices = self.folder / "devices.json"
         devices.write_text(json.dumps(self.devices), encoding="utf-8")
         env = {
@@ -70,6 +70,7 @@ class Program:
             "--logs",
             str(self.folder / "logs"),
         ]
+        command += options
         out = self.folder / "out.txt"
         with out.open("wb") as file:
             self.process = subprocess.Popen(

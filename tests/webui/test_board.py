@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from core.domain import DeviceReading
-from core.events import DevicesChanged, RequestFinished
+from core.events import ConfigChanged, DevicesChanged, RequestFinished
 from core.scheduling.world import Demand, Release, Start
 from core.states import State
-from tests.webui.worlds import Flight, World, devices, model, status
-from webui.board import Board
+from tests.webui.worlds import Flight, Store, World, devices, model, status
+from webui.board import ROWS_PER_TURN, Board
 from webui.pages import Pages
 from webui.panel import PAGES, TABS, Panel
 from webui.picture import Picture
@@ -67,6 +69,56 @@ def test_without_an_event_the_program_is_not_even_asked(board: Board, world: Wor
     for _ in range(10):
         board.refresh()
     assert world.asked == asked
+
+
+def test_of_many_models_only_those_that_can_have_changed_are_asked(
+    world: World, pages: Pages
+) -> None:
+    world.statuses[:] = [status(f"m{n}") for n in range(1000)]
+    world.statuses[7] = status("m7", state=State.READY, variant="A", pending=1)
+    world.flights[1] = Flight("m7")
+    board = Board(Picture(world.sources()), pages, "en")
+    board.refresh()
+    asked, version = world.asked, board.version
+    world.looked.clear()
+    world.statuses[3] = status("m3", starts=2, pinned=True)
+    world.happen("m3")
+    world.statuses[7] = status("m7", state=State.READY, variant="A", pending=2)
+    fresh = ids(board, version)
+    assert fresh == {f"m-{key_of('m3')}", f"m-{key_of('m7')}"}
+    assert sorted(world.looked) == ["m3", "m7"]
+    assert world.asked == asked
+
+
+def test_a_request_that_waits_is_seen_without_an_event(board: Board, world: World) -> None:
+    version = board.version
+    world.statuses[0] = status("a", state=State.STARTING, waiting=1, stage="memory")
+    assert ids(board, version) == {f"m-{key_of('a')}", "summary"}
+    version = board.version
+    world.statuses[0] = status("a")
+    assert ids(board, version) == {f"m-{key_of('a')}", "summary"}
+
+
+async def test_many_rows_are_drawn_in_many_turns_of_the_loop(world: World, pages: Pages) -> None:
+    world.statuses[:] = [status(f"m{n}") for n in range(ROWS_PER_TURN * 10)]
+    board = Board(Picture(world.sources()), pages, "en")
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        other = tasks.create_task(others())
+        await board.prepare()
+        other.cancel()
+    assert turns >= 10
+    drawn = board.version
+    board.refresh()
+    assert board.version - drawn < 10  # the frame, and none of the rows again
+    assert board.html("models").count("<li ") == ROWS_PER_TURN * 10
 
 
 def test_what_moves_is_looked_at_without_events(board: Board, world: World) -> None:
@@ -144,3 +196,26 @@ def test_many_panels_do_not_fill_the_memory(board: Board) -> None:
     for number in range(500):
         board.panel_html(Panel("model", f"x{number}", "log"))
     assert len(board._panels) < 100
+
+
+@pytest.mark.parametrize(
+    ("host", "button", "closing"),
+    [("127.0.0.1", False, True), ("192.168.1.5", True, False), ("0.0.0.0", True, False)],
+)
+def test_a_changed_address_waits_for_a_restart(
+    world: World, pages: Pages, host: str, button: bool, closing: bool
+) -> None:
+    sources = world.sources()
+    store = cast(Store, sources.store)
+    begun = store.current.program
+    store.current = replace(store.current, program=replace(begun, host="0.0.0.0"))
+    board = Board(Picture(sources), pages, "en")
+    board.refresh()
+    assert "This machine only" in board.html("banners")
+    store.current = replace(store.current, program=replace(begun, host=host))
+    world.bus.publish(ConfigChanged())
+    board.refresh()
+    banners = board.html("banners")
+    assert ("This machine only" in banners) is button
+    assert ("only this machine can reach" in banners) is closing
+    assert ("<code>host</code>" in banners) is (host != "0.0.0.0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -23,6 +24,8 @@ from webui.panel import Panel
 from webui.picture import Picture
 from webui.views import key_of
 
+GAP = 0.05
+
 NASTY = "a\nevent: forged\r\ndata: x\u2028<img src=x>"
 
 
@@ -34,7 +37,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture
 async def board(world: World, monkeypatch: pytest.MonkeyPatch) -> Board:
-    monkeypatch.setattr(live, "GAP", 0.01)
+    monkeypatch.setattr(live, "GAP", GAP)
     return Board(Picture(world.sources(real_time=True)), await Pages.load(), "en")
 
 
@@ -83,6 +86,7 @@ async def test_many_events_make_few_updates(board: Board, world: World) -> None:
             async for text in stream:
                 got.append(parse(text)[0])
 
+    began = time.monotonic()
     async with asyncio.TaskGroup() as tasks:
         reader = tasks.create_task(read())
         for number in range(1000):
@@ -90,10 +94,11 @@ async def test_many_events_make_few_updates(board: Board, world: World) -> None:
             world.happen("a")
             await asyncio.sleep(0)
         last = f"{999} <"
-        while last not in board.html("models").replace("</dd>", " <"):
+        while last not in board.html("models").replace("</b>", " <"):
             await asyncio.sleep(0.01)
         reader.cancel()
-    assert got.count("update") < 200
+    tick = time.get_clock_info("monotonic").resolution  # Windows may wake up that much too early
+    assert got.count("update") <= (time.monotonic() - began) / (GAP - tick) + 3
 
 
 async def test_the_time_line_comes_with_new_samples(board: Board, world: World) -> None:

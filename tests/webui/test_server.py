@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -208,6 +209,56 @@ async def test_the_stream_sends_changes_and_the_log(client: Client, world: World
     raise AssertionError(seen)
 
 
+async def test_a_flood_leaves_the_loop_its_turns(client: Client, world: World) -> None:
+    """Three tabs watch a log that grows as fast as it is taken, by far more than 10,000 lines a
+    second. How long a turn of the loop works is told in this thread's own time: what else runs
+    on the machine does not count."""
+    output, stream = world.output("a"), asyncio.StreamReader()
+    query = {"panel": "model", "name": "a", "tab": "log"}
+    chunk = b"".join(
+        b"\x1b[32mline\x1b[0m %06d of many, as servers print them\n" % n for n in range(1000)
+    )
+    shown: list[set[str]] = [set(), set(), set()]
+    turns: list[float] = []
+    everybody_listens = asyncio.Event()
+
+    async def watch(seen: set[str]) -> None:
+        async with client.get("/live", params=query) as answer:
+            async for line in answer.content:
+                if b"last words" in line:
+                    return
+                if line.startswith(b"data: ") and b"of many" in line:
+                    seen.add(line.decode()[:200])
+                    if all(shown):
+                        everybody_listens.set()
+
+    async def flood() -> None:
+        stream.feed_data(chunk)
+        await everybody_listens.wait()
+        for _ in range(60):
+            stream.feed_data(chunk)
+            while stream._buffer:  # type: ignore[attr-defined]
+                await asyncio.sleep(0)
+        stream.feed_data(b"last words\n")
+        stream.feed_eof()
+
+    async def measure() -> None:
+        while True:
+            began = time.thread_time()
+            await asyncio.sleep(0)
+            turns.append(time.thread_time() - began)
+
+    async with asyncio.TaskGroup() as tasks:
+        measuring = tasks.create_task(measure())
+        tasks.create_task(flood())
+        watching = [tasks.create_task(watch(seen)) for seen in shown]
+        await output.read_from(stream)
+        await asyncio.wait(watching)
+        measuring.cancel()
+    assert output.tail(1) == ["last words"]
+    assert max(turns) < 0.05
+
+
 async def test_polling_gives_the_same_as_json(client: Client, world: World) -> None:
     world.output("a").add(["a line"])
     query = {"once": "1", "panel": "model", "name": "a", "tab": "log"}
@@ -226,8 +277,24 @@ async def test_nonsense_in_the_query_is_an_unknown_version(client: Client, versi
     assert "models" in (await answer.json())["update"]["html"]
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("zh", "配置中已没有这个模型"),
+        ("en", "it is no longer configured"),
+        ("de", "it is no longer configured"),
+    ],
+)
+async def test_errors_of_the_api_in_the_language_of_the_page(
+    client: Client, language: str, said: str
+) -> None:
+    query = {"text": "it is no longer configured"}
+    answer = await client.get("/sentence", params=query, headers={"Accept-Language": language})
+    assert await answer.json() == {"text": said}
+
+
 async def test_only_get_is_served(client: Client) -> None:
-    for path in [*pages("a"), "/live"]:
+    for path in [*pages("a"), "/live", "/sentence"]:
         assert (await client.post(path)).status == 405, path
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from webui.server import SCRIPT_TEXTS
-from webui.texts import STAGES, TEXTS, Texts, preferred_language
+from webui.texts import TEXTS, Texts, preferred_language
 
 WEBUI = Path(__file__).resolve().parents[2] / "webui"
 TEMPLATES = "".join(p.read_text("utf-8") for p in sorted(WEBUI.glob("templates/*.html")))
@@ -33,6 +33,12 @@ def test_every_text_is_used() -> None:
 def test_templates_ask_only_for_texts_that_exist() -> None:
     asked = set(re.findall(r't\["(\w+)"\]', TEMPLATES)) - {"st_", "theme_", "kind_"}
     assert asked <= TEXTS.keys()
+
+
+def test_every_icon_that_is_asked_for_has_its_outline() -> None:
+    outlines = set(re.findall(r'<symbol id="i-([\w-]+)"', TEMPLATES))
+    asked = set(re.findall(r'\bicon\("([\w-]+)"\)', TEMPLATES))
+    assert asked | {"sun", "moon", "monitor"} == outlines  # the three are named in a loop
 
 
 def test_scripts_get_just_the_texts_that_they_ask_for() -> None:
@@ -74,4 +80,3 @@ def test_known_sentences_of_the_core_are_translated() -> None:
     assert Texts("zh").sentence("waiting for a b to become idle") == "等待 a b 空闲"
     assert Texts("zh").sentence("something new") == "something new"
     assert Texts("en").sentence("it is loading") == "it is loading"
-    assert all(pattern.pattern for pattern, _ in STAGES)

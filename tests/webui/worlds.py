@@ -94,14 +94,26 @@ class World:
     bus: Bus = field(default_factory=Bus)
     outputs: dict[str, ModelOutput] = field(default_factory=dict)
     asked: int = 0
-    """How often the status was asked for."""
+    """How often the status of all was asked for."""
+    looked: list[str] = field(default_factory=list)
+    """Models whose own status was asked for."""
 
     def status(self) -> list[ModelStatus]:
         self.asked += 1
         return self.statuses
 
+    @property
+    def in_line(self) -> int:
+        return sum(status.waiting for status in self.statuses)
+
+    def status_of(self, model: Model) -> ModelStatus:
+        self.looked.append(model.name)
+        return next(status for status in self.statuses if status.name == model.name)
+
     def running(self) -> list[ModelStatus]:
-        return [status for status in self.statuses if status.memory_mb]
+        living = [s for s in self.statuses if s.memory_mb or s.variant or s.waiting]
+        self.looked += [s.name for s in living]
+        return living
 
     def preview(self, model: Model) -> list[Action]:
         return self.foreseen

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from tests.windows.patch_dll import patch_ucrtbase
 from tests.windows.stub_dll import write_bcryptprimitives
 from tests.windows.wine import CACHE, HOME, LOCALES, PREFIX, PYTHON, end_all, environment
 
@@ -37,6 +38,9 @@ WINDOWS = {
 }
 NOT_NEEDED = frozenset({"ast-serialize", "greenlet", "librt", "mypy", "playwright", "ruff"})
 """Large, and their work is done on Linux."""
+PIP = "pip==26.3 --hash=sha256:f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13\n"
+"""python.org's installer brings one, the embeddable Python does not."""
+BESIDE = ("patch_dll.py", "sitecustomize.py", "stub_dll.py", "venv_stand_in.py")
 
 
 def prepare() -> None:
@@ -55,7 +59,7 @@ def prepare() -> None:
 
 def fingerprint() -> str:
     """Changes with everything that it is made of."""
-    beside = (Path(__file__).with_name(name) for name in ("stub_dll.py", "sitecustomize.py"))
+    beside = (Path(__file__).with_name(name) for name in BESIDE)
     parts = (LOCK_FILE, Path(__file__), *beside)
     return hashlib.sha256(b"\0".join(part.read_bytes() for part in parts)).hexdigest()
 
@@ -78,7 +82,7 @@ def unpack_python() -> None:
 def install_packages() -> None:
     """What msvc-runtime puts into the folder Scripts of an environment goes there."""
     wanted = CACHE / "packages.txt"
-    wanted.write_text(windows_packages(LOCK_FILE.read_text("utf-8")), encoding="utf-8")
+    wanted.write_text(windows_packages(LOCK_FILE.read_text("utf-8")) + PIP, encoding="utf-8")
     pip(
         "install", "--no-deps", "--only-binary", ":all:", "--platform", "win_amd64",
         "--implementation", "cp", "--python-version", "3.11", "--requirement", wanted,
@@ -86,6 +90,7 @@ def install_packages() -> None:
     )  # fmt: skip
     (SITE / "Scripts").rename(PYTHON / "Scripts")
     shutil.copy(Path(__file__).with_name("sitecustomize.py"), SITE)
+    shutil.copy(Path(__file__).with_name("venv_stand_in.py"), SITE / "venv.py")
 
 
 def windows_packages(lock_file: str) -> str:
@@ -115,6 +120,7 @@ def make_prefix() -> None:
     version = ["wine", "reg", "add", r"HKCU\Software\Wine", "/v", "Version", "/d", "win10", "/f"]
     quiet(version, env)
     write_bcryptprimitives(PREFIX / "drive_c" / "windows" / "system32")
+    patch_ucrtbase(PREFIX / "drive_c" / "windows" / "system32")
     end_all(env)
 
 
@@ -126,7 +132,13 @@ def pip(*arguments: str | Path) -> None:
 def quiet(command: Sequence[str], env: Mapping[str, str] | None) -> None:
     """Run it; its output is told only if it fails."""
     done = subprocess.run(
-        command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        command,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
     )
     if done.returncode:
         raise OSError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")

@@ -7,6 +7,7 @@ no compiler: the file holds headers and one table.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 PAGE, SECTOR = 0x1000, 0x200
@@ -16,28 +17,35 @@ READABLE_DATA = 0x40000040
 
 def write_bcryptprimitives(folder: Path) -> None:
     """`ProcessPrng` has the arguments of RtlGenRandom, which advapi32 calls SystemFunction036."""
-    dll = forwarding_dll("bcryptprimitives.dll", "ProcessPrng", "advapi32.SystemFunction036")
+    dll = forwarding_dll("bcryptprimitives.dll", {"ProcessPrng": "advapi32.SystemFunction036"})
     (folder / "bcryptprimitives.dll").write_bytes(dll)
 
 
-def forwarding_dll(name: str, function: str, target: str) -> bytes:
-    """A 64 bit DLL with one export."""
-    table = _export_table(PAGE, name, function, target)
+def forwarding_dll(name: str, functions: Mapping[str, str]) -> bytes:
+    """A 64 bit DLL whose functions are those of other DLLs."""
+    table = _export_table(PAGE, name, dict(sorted(functions.items())))
     headers = _headers(len(table))
     return headers.ljust(SECTOR, b"\0") + table.ljust(SECTOR, b"\0")
 
 
-def _export_table(base: int, name: str, function: str, target: str) -> bytes:
+def _export_table(base: int, name: str, functions: Mapping[str, str]) -> bytes:
     """The export directory and what it points to; it is loaded at `base`."""
-    words = [text.encode("ascii") + b"\0" for text in (name, function, target)]
-    tables = base + 40  # the address of the function, of its name, and its number
-    places = [tables + 12]
-    for word in words[:-1]:
-        places.append(places[-1] + len(word))
+    count = len(functions)
+    tables = base + 40  # the addresses of the functions, of their names, and their numbers
+    words = b""
+    places = []
+    for word in (name, *functions, *functions.values()):
+        places.append(tables + 10 * count + len(words))
+        words += word.encode("ascii") + b"\0"
     directory = struct.pack(
-        "<IIHHIIIIIII", 0, 0, 0, 0, places[0], 1, 1, 1, tables, tables + 4, tables + 8
+        "<IIHHIIIIIII",
+        *(0, 0, 0, 0, places[0], 1, count, count),
+        *(tables, tables + 4 * count, tables + 8 * count),
     )
-    return directory + struct.pack("<IIHxx", places[2], places[1], 0) + b"".join(words)
+    names, targets = places[1 : 1 + count], places[1 + count :]
+    return (
+        directory + struct.pack(f"<{2 * count}I{count}H", *targets, *names, *range(count)) + words
+    )
 
 
 def _headers(size: int) -> bytes:

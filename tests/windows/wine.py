@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +22,14 @@ CACHE = HOME / ".cache" / "wine"
 PYTHON = CACHE / "python"
 PREFIX = CACHE / "prefix"
 LOCALES = CACHE / "locales"
+HUNG = 124
+"""The exit code of a program that was ended because it hung."""
 
 
 def missing() -> str:
     """What is not installed here, in words; tests/setup-debian.sh installs it."""
     return ", ".join(
-        name for name in ("wine", "wineserver", "localedef") if shutil.which(name) is None
+        name for name in ("wine", "wineserver", "localedef", "Xvfb") if shutil.which(name) is None
     )
 
 
@@ -38,7 +41,7 @@ def environment(locale: str = "C.UTF-8", **more: str) -> dict[str, str]:
         "WINEPREFIX": str(PREFIX),
         "WINEARCH": "win64",
         "WINEDEBUG": "-all",
-        "WINEDLLOVERRIDES": "mscoree=;mshtml=",
+        "WINEDLLOVERRIDES": "mscoree=;mshtml=;ucrtbase=n,b",  # see patch_dll.py
         "LC_ALL": locale,
         "LOCPATH": str(LOCALES),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -46,10 +49,11 @@ def environment(locale: str = "C.UTF-8", **more: str) -> dict[str, str]:
     }
 
 
-def run(command: Sequence[str], env: Mapping[str, str], *, seconds: float) -> int:
+def run(command: Sequence[str], env: Mapping[str, str], *, silence: float) -> int:
     """Run a program under wine and pass its output on; the exit code.
 
-    It gets pipes: with a regular Linux file as stdin or stdout a Windows Python ends at once.
+    One that prints nothing for `silence` seconds hangs: it is ended, and that is said. It gets
+    pipes: with a regular Linux file as stdin or stdout a Windows Python ends at once.
     """
     process = subprocess.Popen(
         ["wine", *command],
@@ -63,27 +67,54 @@ def run(command: Sequence[str], env: Mapping[str, str], *, seconds: float) -> in
     assert process.stdout
     process.stdin.close()
     # Not until the end of the pipe: what the program leaves behind may hold it.
-    reader = threading.Thread(target=pass_on, args=(process.stdout,))
+    heard = [time.monotonic()]
+    reader = threading.Thread(target=pass_on, args=(process.stdout, heard))
     reader.start()
     try:
-        return process.wait(seconds)
+        while True:
+            try:
+                return process.wait(heard[0] + silence - time.monotonic())
+            except subprocess.TimeoutExpired:
+                if time.monotonic() >= heard[0] + silence:
+                    print(f"\nIt has printed nothing for {silence:.0f} s: ended.", flush=True)
+                    return HUNG
     finally:
         end_all(env)
         reader.join()
         process.wait()
 
 
-def pass_on(output: IO[bytes]) -> None:
+def pass_on(output: IO[bytes], heard: list[float]) -> None:
+    """Copy it piece by piece, and keep the time of the last one."""
     with output:
-        for line in output:
-            sys.stdout.buffer.write(line)
+        while piece := os.read(output.fileno(), 1 << 16):
+            heard[0] = time.monotonic()
+            sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
 
 
 def end_all(env: Mapping[str, str]) -> None:
     """End every process of our prefix, and its server: the next may have another locale."""
-    subprocess.run(["wineserver", "-k"], env=env, check=False, stderr=subprocess.DEVNULL)
-    subprocess.run(["wineserver", "-w"], env=env, check=False, stderr=subprocess.DEVNULL)
+    for order in ("-k", "-w"):
+        subprocess.run(
+            ["wineserver", order], env=env, check=False, stderr=subprocess.DEVNULL, timeout=60
+        )
+
+
+@contextmanager
+def screen() -> Iterator[str]:
+    """A screen, for what has windows; its name."""
+    reading, writing = os.pipe()
+    command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1024x600x24", "-noreset"]
+    with subprocess.Popen(
+        [*command, "-nolisten", "tcp"], pass_fds=(writing,), stderr=subprocess.DEVNULL
+    ) as x:
+        os.close(writing)
+        try:
+            with os.fdopen(reading) as pipe:
+                yield ":" + pipe.readline().strip()
+        finally:
+            x.terminate()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 // What buttons do. Every change is a POST; what it changed comes back over the event stream.
 
 import { choose, describe, send } from "./try.js";
-import { t } from "./words.js";
+import { said, t } from "./words.js";
 
 export function toast(text, bad = false) {
   const note = document.createElement("p");
@@ -19,7 +19,7 @@ async function call(path, method = "POST") {
     throw new Error(t("not_reached"));
   }
   const data = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(data.error?.message ?? String(answer.status));
+  if (!answer.ok) throw new Error(await said(data.error?.message ?? String(answer.status)));
   return data;
 }
 
@@ -72,6 +72,10 @@ const ACTS = {
   "restart-auto": () => call("/api/models/restart-autostart"),
   "stop-all": async () => {
     if (await ask(t("stop_all_ask"), t("stop_all"))) await call("/api/models/stop-all");
+  },
+  "only-here": async () => {
+    const here = /^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
+    if (here || (await ask(t("only_here_ask"), t("only_here")))) await call("/api/only-this-machine");
   },
   "reload-plugins": () => call("/api/plugins/reload"),
   theme: ({ to }) => theme(to),

@@ -67,15 +67,19 @@ function panelChanged() {
 
 function startPanel(live) {
   let inside = false;
+  let opener = ""; // where the focus goes when the panel closes
   document.body.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.xhr.status === 404) event.detail.shouldSwap = true; // the page says it itself
     inside = document.getElementById("detail").contains(document.activeElement);
+    if (!inside) opener = document.activeElement.getAttribute("href") ?? "";
   });
   const changed = () => {
     panelChanged();
     live.restart();
     const place = inside ? "#panel .tabs [aria-current]" : "#panel-title";
-    (document.querySelector(place) ?? document.getElementById("panel-title"))?.focus({ preventScroll: true });
+    const target = document.querySelector(place) ?? document.getElementById("panel-title");
+    if (target) target.focus({ preventScroll: true });
+    else if (inside && opener) document.querySelector(`a[href="${CSS.escape(opener)}"]`)?.focus();
   };
   document.body.addEventListener("htmx:afterSwap", changed);
   document.body.addEventListener("htmx:historyRestore", changed);

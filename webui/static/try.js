@@ -1,6 +1,6 @@
 // Try it: one call to a model's own endpoint, timed, and the same call to copy.
 
-import { t } from "./words.js";
+import { said, t } from "./words.js";
 
 const lines = (text) => text.split("\n").map((s) => s.trim()).filter(Boolean);
 
@@ -125,7 +125,7 @@ class Run {
     this.answer.textContent = "";
     for await (const data of events(response)) {
       const event = JSON.parse(data);
-      if (event.error) throw new Error(event.error.message ?? String(event.error));
+      if (event.error) throw new Error(await said(event.error.message ?? String(event.error)));
       this.tokens = event.usage?.completion_tokens ?? this.tokens;
       const choice = event.choices?.[0];
       const text = choice?.delta?.content ?? choice?.delta?.reasoning_content ?? choice?.text ?? "";
@@ -156,7 +156,7 @@ class Run {
 
 async function problem(response) {
   try {
-    return (await response.json()).error.message;
+    return await said((await response.json()).error.message);
   } catch {
     return `${response.status} ${response.statusText}`;
   }

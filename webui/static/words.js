@@ -4,6 +4,18 @@ const texts = JSON.parse(document.body.dataset.texts);
 
 export const t = (key) => texts[key];
 
+/** An error of the API, which speaks English, in the page's language. */
+export async function said(message) {
+  if (document.body.dataset.language === "en" && !/[\u4e00-\u9fff]/.test(message)) return message;
+  try {
+    const query = new URLSearchParams({ text: message.slice(0, 3000) });
+    const answer = await fetch(`/sentence?${query}`, { signal: AbortSignal.timeout(2000) });
+    return (await answer.json()).text + message.slice(3000);
+  } catch {
+    return message;
+  }
+}
+
 const two = (n) => String(n).padStart(2, "0");
 
 /** Seconds as "42 s", "3:07", "1:02:07"; tabular figures keep it from jumping. */

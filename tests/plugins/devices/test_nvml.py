@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pynvml
 import pytest
 
 from plugins.devices import _nvml, nvidia
@@ -12,6 +13,7 @@ from plugins.devices._nvml import NvidiaGPU, Nvml, device_name
 from plugins.devices.rtx_4060 import RTX4060
 from plugins.devices.v100 import V100
 from tests.fakes.nvml import pynvml as fake
+from tests.windows.stub_dll import forwarding_dll
 
 LOST = fake.NVML_ERROR_GPU_IS_LOST
 
@@ -219,3 +221,35 @@ def test_a_slice_without_rights_is_offline_and_does_not_restart_the_session(
 def test_a_gpu_that_is_hidden_does_not_hide_the_others(machine: Machine) -> None:
     machine.has({"name": "V100", "handle_error": fake.NVML_ERROR_NO_PERMISSION}, "H200")
     assert [device.device_name for device in nvidia.discover()] == ["h200"]
+
+
+if sys.platform == "win32":
+    LIBRARY = dict.fromkeys(
+        ["nvmlInitWithFlags", "nvmlDeviceGetCount_v2", "nvmlShutdown"],
+        "kernel32.IsDebuggerPresent",  # 0: it went well
+    )
+
+    @pytest.mark.parametrize(
+        ("place", "said"),
+        [
+            ("System32", "no such GPU here (there is: none)"),
+            ("NVIDIA Corporation/NVSMI", "no such GPU here (there is: none)"),
+            ("elsewhere", "no NVIDIA driver on this machine"),
+        ],
+    )
+    def test_the_library_is_found_where_drivers_put_it(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, said: str
+    ) -> None:
+        """New drivers put it into System32, old ones into a folder of their own."""
+        file = tmp_path / place / "nvml.dll"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(forwarding_dll("nvml.dll", LIBRARY))
+        for name in ("WINDIR", "PROGRAMFILES"):
+            monkeypatch.setenv(name, str(tmp_path))
+        monkeypatch.setattr(pynvml, "nvmlLib", None)
+        monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+        session = Nvml()
+        monkeypatch.setattr(_nvml, "session", lambda: session)
+        gpu = NvidiaGPU("v100")
+        assert not gpu.is_online()
+        assert gpu.offline_reason == said
