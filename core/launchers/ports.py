@@ -64,7 +64,7 @@ def stranger_on(port: int, pids: Collection[int]) -> str | None:
     if sys.platform == "linux":
         sockets = _listening_sockets(port)
         if not sockets:
-            return f"nobody listens on 127.0.0.1:{port}{_instead(pids)}"
+            return _nobody_on(port, pids)
         if sockets <= _sockets_of(pids):
             return None
     elif sys.platform == "win32":
@@ -75,19 +75,22 @@ def stranger_on(port: int, pids: Collection[int]) -> str | None:
         return None
     holders = _holders(port)
     if not holders:
-        return f"nobody listens on 127.0.0.1:{port}{_instead(pids)}"
+        return _nobody_on(port, pids)
     names = [_name(pid) for pid in holders if pid] or _forwarders_running()
     if any(name in FORWARDERS for name in names):
         return None
     return f"port {port} is answered by {port_holder(port)}, not by the server that was started"
 
 
-def _instead(pids: Collection[int]) -> str:
-    """Where these processes listen although nobody asked them to: the usual slip of a script."""
-    places = sorted({place for pid in pids for place in _places(pid)})
+def _nobody_on(port: int, pids: Collection[int]) -> str:
+    """Tell as well where these processes listen instead: the usual slip of a script."""
+    places = ", ".join(sorted({place for pid in pids for place in _places(pid)}))
     if not places:
-        return ""
-    return f", but its processes on {', '.join(places)}: does the script use LLM_PORT and LLM_HOST?"
+        return f"nobody listens on 127.0.0.1:{port}"
+    return (
+        f"nobody listens on 127.0.0.1:{port}, but its processes on {places}: does the script use "
+        "LLM_PORT and LLM_HOST?"
+    )
 
 
 def _refusal(port: int) -> OSError | None:

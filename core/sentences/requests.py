@@ -34,6 +34,7 @@ REQUESTS: tuple[tuple[str, str], ...] = (
         "{before} / the start-up script of '{name}' ({variant}) does not exist: {path}",
         "{name}（{variant}）的启动脚本不存在：{path}",
     ),
+    ("there is nothing at {path}: did you mean {meant}?", "{path} 不存在，是不是 {meant}？"),
     ("there is nothing at {path}", "{path} 不存在"),
     ("there is no file {name} yet", "还没有文件 {name}"),
     ("{path} takes {methods}", "{path} 只接受 {methods}"),
@@ -52,6 +53,7 @@ REQUESTS: tuple[tuple[str, str], ...] = (
         "来自 {origin} 的网页无权这样做：如果信任它，请把它加入配置 program 部分的 cors_origins",
     ),
     ("another site", "其他网站"),
+    ("the request is for another host than its Host header", "请求目标的主机与 Host 头不一致"),
     ("only paths are accepted as the target of a request", "请求目标只能是路径"),
     ("the path of the request is ambiguous", "请求路径有歧义"),
     (
@@ -62,6 +64,10 @@ REQUESTS: tuple[tuple[str, str], ...] = (
     ("the body is too large", "请求体过大"),
     ("the body is larger than {#n} MiB", "请求体超过 {n} MiB"),
     ("the body cannot be read: {error}", "无法读取请求体：{error}"),
+    (
+        "the body came too slowly: {#n} bytes in {#s} s",
+        "请求体到达得太慢：{s} 秒内 {n} 字节",
+    ),
     ('the body names no "model"', "请求体没有指定 model"),
     ("the body is not {~kind}: {~error}", "请求体不是{kind}：{error}"),
     ("a JSON object", " JSON 对象"),

@@ -59,7 +59,13 @@ RUNNING: tuple[tuple[str, str], ...] = (
     ("loading: {said}", "正在加载：{said}"),
     ("error: {said}", "错误：{said}"),
     # ports
-    ("nobody listens on port {#port}", "端口 {port} 没有程序监听"),
+    (
+        "nobody listens on 127.0.0.1:{#port}, but its processes on {places}: does the script use "
+        "LLM_PORT and LLM_HOST?",
+        "127.0.0.1:{port} 没有程序监听，但它的进程监听了 {places}："
+        "脚本使用 LLM_PORT 和 LLM_HOST 了吗？",
+    ),
+    ("nobody listens on 127.0.0.1:{#port}", "127.0.0.1:{port} 没有程序监听"),
     (
         "nobody of this tree listens on port {#port}: it has ended",
         "端口 {port} 上已没有这个模型的进程：它已结束",
@@ -94,6 +100,10 @@ RUNNING: tuple[tuple[str, str], ...] = (
     (
         "{path} is not executable; try: chmod +x '{same}'",
         "{path} 没有执行权限，可运行 chmod +x '{same}'",
+    ),
+    (
+        "{path} is to be run by {interpreter}, which does not exist",
+        "{path} 要由 {interpreter} 运行，但它不存在",
     ),
     ("{path} cannot be read: {why}", "无法读取 {path}：{why}"),
     (

@@ -29,6 +29,10 @@ SETTING_UP: tuple[tuple[str, str], ...] = (
     ("{path} cannot be read: {why}.", "无法读取 {path}：{why}。"),
     ("{path} has {~count}:", "{path} 有{count}："),
     ("a problem", "一处错误"),
+    (
+        "{path} cannot be replaced: another program holds it open, or it may not be written to",
+        "无法替换 {path}：它正被其他程序打开，或不允许写入",
+    ),
     ("{#n} problems", " {n} 处错误"),
     ("{option} can be changed in {file} only, by hand.", "{option} 只能在 {file} 中手动修改。"),
     (
