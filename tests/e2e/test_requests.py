@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import socket
@@ -148,6 +149,31 @@ def test_upstream_model_renames_and_leaves_the_rest_alone(start: Start, tmp_path
     assert json.loads(seen)["model"] == "real-name"
     assert "1.000" in seen
     assert "12345678901234567890" in seen
+
+
+def test_who_never_ends_a_request_is_shown_out_and_who_uploads_slowly_is_not(
+    start: Start, tmp_path: Path
+) -> None:
+    running = start({"a": model(tmp_path, "a")})
+    running.chat("a")
+    body = b'{"model": "a", "messages": []}'
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        silent, half, kept, slow = (
+            stack.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=60))
+            for _ in range(4)
+        )
+        half.sendall(head[:40])
+        kept.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b" 200 " in kept.recv(65536)
+        slow.sendall(head % len(body) + body[:9])
+        for never in (silent, half):
+            with contextlib.suppress(ConnectionResetError):
+                assert never.recv(1) == b""
+        slow.sendall(body[9:])
+        assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
+        kept.sendall(head % len(body) + body)
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 def test_the_body_goes_through_byte_by_byte(start: Start, tmp_path: Path) -> None:
