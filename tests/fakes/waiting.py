@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
 
-DEADLINE = 15.0
-"""Generous: only a broken program needs it, a loaded machine must not."""
+DEADLINE = 60.0 if sys.platform == "win32" else 15.0
+"""Generous: only a broken program needs it, a loaded machine must not. Under wine a process starts
+several times as slowly."""
 
 
 async def until(fact: Callable[[], T], *, seconds: float = DEADLINE) -> T:

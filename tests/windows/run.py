@@ -34,11 +34,10 @@ DEPENDS_ON_THE_CODE_PAGE = (
 )
 PYTEST = (
     *("-m", "pytest", "-p", "no:cacheprovider", "-m", "not soak", "--durations=10"),
-    *("-n", "2", "--dist", "loadfile", "-o", "timeout=90"),
+    *("-n", "2", "--dist", "loadfile"),
 )
-"""One that hangs ends its worker there, with all the tests of its file; so it gets time."""
 SILENCE = 300.0
-"""Longer than any test may take; only a pytest that hangs prints nothing for so long."""
+"""Seconds; longer than a test may take that hangs (conftest.py), so pytest itself hangs then."""
 
 
 def main(arguments: list[str]) -> int:
