@@ -43,7 +43,7 @@ def forbidden(skips: Counter[tuple[str, str]]) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that hangs under wine ends its worker, with all the tests of its file: give it time."""
+    """One that hangs under wine ends its worker, with all the tests of its file: give it time."""
     if not under_wine():
         return
     for item in items:
