@@ -22,6 +22,16 @@ ELSEWHERE = {
     "tests/bench": "measures Linux",
     "tests/gpu": "needs a GPU",
     "tests/webui/test_browser.py": "its browser is one of Linux",
+    **dict.fromkeys(
+        (
+            "tests/config/test_load.py",
+            "tests/scheduling",
+            "tests/test_access.py",
+            "tests/test_exchange.py",
+            "tests/test_framing.py",
+        ),
+        "thousands of cases that only compute",
+    ),
 }
 DEPENDS_ON_THE_CODE_PAGE = (
     "tests/test_output.py",
