@@ -124,6 +124,10 @@ class App:
 
     async def run(self) -> None:
         """Serve until `quit` is set; then stop everything in order."""
+        with Signals(self._asked_to_end):
+            await self._run()
+
+    async def _run(self) -> None:
         bridge = Bridge(asyncio.get_running_loop())
         if not self.options.headless:
             self.tray = Tray(bridge, self._tray_sources())
@@ -154,9 +158,8 @@ class App:
             self.controller.auto_start()
             gc.collect()
             gc.freeze()  # what lives now lives to the end: spare the collector the walk
-            with Signals(self._asked_to_end):
-                await self.quit.wait()
-                await self._end(runner, doors)
+            await self.quit.wait()
+            await self._end(runner, doors)
             controller_task.cancel()
             log_task.cancel()
             door_task.cancel()
@@ -235,11 +238,11 @@ class App:
     def _asked_to_end(self) -> None:
         """A signal: the first one asks, the next one does not wait for anything any longer."""
         if not self.quit.is_set():
-            self.options.say("ending: waiting for running answers (again: do not wait)")
             self.quit.set()
+            self.options.say("ending: waiting for running answers (again: do not wait)")
         else:
-            self.options.say("ending at once")
             self.controller.kill_all()
+            self.options.say("ending at once")
 
     async def _end(self, runner: web.AppRunner, doors: list[asyncio.Server]) -> None:
         log.info("ending")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -104,10 +105,19 @@ def open_store(config: Path | None) -> Any:
 
 
 def say(text: str) -> None:
-    """Print for the person at the console, if there is one (pythonw has none)."""
-    if sys.stdout is not None:
+    """Print for the person at the console, if there is one (pythonw has none).
+
+    A terminal that was closed, or a pipe that nobody reads any more, is no reason to fail: the
+    program goes on without it.
+    """
+    if sys.stdout is None:
+        return
+    try:
         click.echo(text)
         sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):  # what is still in the buffer goes there
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @cli.command()

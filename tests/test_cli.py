@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import socket
 import subprocess
@@ -145,6 +146,18 @@ def test_without_a_console(monkeypatch: pytest.MonkeyPatch) -> None:
     assert typed(monkeypatch, "ps", "--url", "127.0.0.1:1") == 1
     say("nobody hears it")
     complain("nobody hears it")
+
+
+def test_a_console_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed terminal, or `| head`: a word that nobody hears must not end the program."""
+    reader, writer = os.pipe()
+    with open(writer, "w", encoding="utf-8") as gone:
+        os.close(reader)
+        monkeypatch.setattr(sys, "stdout", gone)
+        for _ in range(3):
+            say("nobody hears it")
+    monkeypatch.setattr(sys, "stdout", gone)  # closed
+    say("nobody hears it")
 
 
 # ---- check -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core.launchers.ports import free_port
 from tests.e2e.conftest import Start
 from tests.fakes.program import HOME, model, write_config
 from tests.fakes.waiting import DEADLINE, until_sync
@@ -74,6 +75,39 @@ def test_the_end_is_quick_clean_and_leaves_nothing(
         assert running.end(number) == 0
     assert not psutil.pid_exists(pid)
     assert not [line for line in running.lines if "Traceback" in line]
+
+
+@pytest.mark.parametrize("when", ["from the beginning", "while it runs"])
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_it_can_be_ended_when_nobody_reads_what_it_prints(tmp_path: Path, when: str) -> None:
+    """Its terminal was closed, or the program that read its output has ended."""
+    config = write_config(tmp_path, {})
+    port = free_port(())
+    command = [sys.executable, str(HOME / "main.py"), "serve", "--headless", "--port", str(port)]
+    command += ["--config", str(config), "--logs", str(tmp_path / "logs")]
+    with subprocess.Popen(
+        command, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout
+            if when == "from the beginning":
+                process.stdout.close()
+            until_sync(lambda: answers(port))
+            process.stdout.close()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(DEADLINE) == 0
+            assert process.stderr
+            assert process.stderr.read() == b""
+        finally:
+            process.kill()
+
+
+def answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+    with contextlib.suppress(OSError), contextlib.closing(connection):
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    return False
 
 
 def test_a_running_answer_is_finished_before_the_end(start: Start, tmp_path: Path) -> None:
