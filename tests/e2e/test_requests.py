@@ -77,6 +77,9 @@ def test_a_server_that_dies_before_its_answer_is_an_upstream_error(
         server.kill()
         status, body = answer.result()
     assert (status, body["error"]["code"]) == (502, "upstream_error")
+    # Dead, and seen to be: a process on its way out may still be connected to, and reset it.
+    until_sync(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
+    until_sync(lambda: running.model("a")["pid"] is None)
     assert running.chat("a")[0] == 200
 
 
