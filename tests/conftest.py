@@ -8,10 +8,15 @@ from collections import Counter
 
 import pytest
 
+from tests.windows.here import under_wine
+
 ALL = os.environ.get("LLM_MANAGER_TEST_ALL") == "1"
 """Everything that a test can need is installed here: a skipped test is a failed run."""
 DECLARED = ("POSIX only: ", "wine cannot ") if sys.platform == "win32" else ()
 """How the reason of a skip begins that is meant: no installation would help."""
+
+WINES_TIME = 240
+"""Seconds; processes start several times as slowly there."""
 
 if sys.platform != "win32":  # not skipped: there is nothing in it that could run here
     collect_ignore = ["test_launch_batch.py", "test_tray_shell.py"]
@@ -35,6 +40,33 @@ def skipped(config: pytest.Config) -> Counter[tuple[str, str]]:
 
 def forbidden(skips: Counter[tuple[str, str]]) -> bool:
     return ALL and not all(reason.startswith(DECLARED) for _, reason in skips)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One that hangs under wine ends its worker, with all the tests of its file: give it time."""
+    if not under_wine():
+        return
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        seconds = max(WINES_TIME, marker.args[0] if marker else 0)
+        item.add_marker(pytest.mark.timeout(seconds), append=False)
+
+
+class Teller:
+    """Names a failed test at once: a long run may be ended before its summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and reporter:
+            reporter.write_line(f"\nfailed: {report.nodeid}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Teller(config))
 
 
 @pytest.hookimpl(trylast=True)

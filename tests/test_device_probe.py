@@ -14,6 +14,7 @@ import pytest
 from core.device_probe import Probe, read
 from core.plugin_loading import ROOT
 from plugins.devices.Base_Class import DevicePlugin
+from tests.fakes.waiting import DEADLINE
 from tests.test_plugin_loading import BODY, HEAD
 
 DEVICE = HEAD + BODY
@@ -159,7 +160,7 @@ def test_what_a_plugin_prints_goes_to_stderr_and_it_reads_nothing(
     answers = ask(child, op="read", names=["d"])
     assert answers[1]["reading"]["online"], answers
     assert len(answers) == 3
-    _, stderr = child.communicate(timeout=60)
+    _, stderr = child.communicate(timeout=DEADLINE)
     for words in (b"printed", b"written", b"raw", b"from a child"):
         assert words in stderr
 
@@ -171,7 +172,7 @@ def test_it_ends_with_its_stdin_and_cleans_up(
         f"{DEVICE}    def cleanup(self):\n        print('cleaned up', flush=True)\n"
     )
     ask(child, op="load", skip={})
-    _, stderr = child.communicate(timeout=60)
+    _, stderr = child.communicate(timeout=DEADLINE)
     assert child.returncode == 0
     assert b"cleaned up" in stderr
 
@@ -196,7 +197,7 @@ def test_it_ends_with_its_stdin_even_out_of_a_hung_plugin(
     child.stdin.flush()
     assert json.loads(child.stdout.readline()) == {"step": ["read", "d"]}
     child.stdin.close()
-    assert child.wait(timeout=25) in (0, -9)
+    assert child.wait(timeout=DEADLINE) in (0, -9)
     assert child.stderr is not None
     child.stderr.read()  # ends when nobody is left who could write to it
 

@@ -24,6 +24,8 @@ from tests.fakes.waiting import DEADLINE, until
 from tests.test_plugin_loading import BODY, HEAD
 
 DEVICE = HEAD + BODY
+SLOW = 6 if sys.platform == "win32" else 1
+"""Under wine a process starts several times as slowly."""
 
 
 def named(name: str, memory: str = "return 3, 2, 1") -> str:
@@ -84,7 +86,7 @@ class Rig:
 @asynccontextmanager
 async def running(folder: Path, limits: Limits | None = None) -> AsyncIterator[Rig]:
     bus = Recorder()
-    devices = Devices(folder, bus, limits=limits or Limits(load=10, read=0.5))
+    devices = Devices(folder, bus, limits=limits or Limits(load=10 * SLOW, read=0.5 * SLOW))
     rig = Rig(devices, folder, bus.events)
     async with asyncio.TaskGroup() as group:
         group.create_task(devices.run())
@@ -238,7 +240,7 @@ async def test_a_device_that_costs_probe_after_probe_is_asked_ever_less_often(
 async def test_a_file_that_costs_the_probe_at_its_import(tmp_path: Path, bad: str) -> None:
     (tmp_path / "a.py").write_text(bad)
     (tmp_path / "b.py").write_text(named("b"))
-    async with running(tmp_path, Limits(load=1.5, read=0.5)) as rig:
+    async with running(tmp_path, Limits(load=1.5 * SLOW, read=0.5 * SLOW)) as rig:
         await rig.online("b")
         (a,) = [each for each in rig.devices.status()["plugins"] if each["file"] == "a.py"]
         assert not a["loaded"]
@@ -251,7 +253,7 @@ async def test_a_file_that_costs_the_probe_at_its_import(tmp_path: Path, bad: st
 async def test_a_new_version_that_hangs_makes_its_device_offline_not_gone(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(named("a"))
     (tmp_path / "b.py").write_text(named("b"))
-    async with running(tmp_path, Limits(load=1.5, read=0.5)) as rig:
+    async with running(tmp_path, Limits(load=1.5 * SLOW, read=0.5 * SLOW)) as rig:
         await rig.online("a")
         (tmp_path / "a.py").write_text(HANG)
         rig.devices.reload()

@@ -15,6 +15,7 @@ import pytest
 
 from core import listening
 from core.listening import AddressTaken, Listener, listen
+from tests.fakes.waiting import DEADLINE
 from tests.windows.here import under_wine
 
 
@@ -46,7 +47,7 @@ def opened() -> Iterator[Callable[..., Listener]]:
 
 def answers(host: str, port: int) -> bool:
     try:
-        socket.create_connection((host, port), timeout=60).close()
+        socket.create_connection((host, port), timeout=DEADLINE).close()
     except OSError:
         return False
     return True

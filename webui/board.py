@@ -75,7 +75,7 @@ class Board:
     def changed_since(self, version: int, panel: Panel) -> dict[str, str]:
         """Id to HTML of everything that changed after `version`."""
         fresh = {id: f.html for id, f in self._singles.items() if f.version > version}
-        for id, items in self._lists.items():
+        for id, items in self._lists.items() if version < self.version else ():
             if self._shapes[id].version > version:
                 fresh[id] = self._shape(id)
             else:

@@ -111,7 +111,7 @@ class Picture:
         sources = self.sources
         now = sources.clock()
         online = {reading.name for reading in (sources.readings() or {}).values() if reading.online}
-        flights = sources.in_flight()
+        flights, before = sources.in_flight(), (self.models, self.flights)
         new = self._touched - self._views.keys()
         if self._unknown or new or online != self._online or now - self._drawn_at >= REDRAW:
             self._unknown = False
@@ -125,7 +125,8 @@ class Picture:
         self.devices = self._devices()
         if flights or self.flights:
             self.flights = tuple(starmap(_flight, flights.items()))
-        self.summary = summary_view(self.models, len(self.flights), sources.address)
+        if before[0] is not self.models or before[1] is not self.flights:
+            self.summary = summary_view(self.models, len(self.flights), sources.address)
 
     def _look_at_all(self, now: float) -> None:
         statuses = self.sources.controller.status()

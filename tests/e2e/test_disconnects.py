@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.conftest import Start
 from tests.fakes.program import Program, model
-from tests.fakes.waiting import until
+from tests.fakes.waiting import DEADLINE, until
 
 Record = Callable[[str, object], None]
 AT_ONCE = 50
@@ -173,7 +173,8 @@ async def nothing_is_left(running: Program) -> None:
 
 
 def stats(running: Program, port: int) -> Any:
-    with contextlib.closing(socket.create_connection(("127.0.0.1", port), timeout=60)) as sock:
+    address = ("127.0.0.1", port)
+    with contextlib.closing(socket.create_connection(address, timeout=DEADLINE)) as sock:
         sock.sendall(b"GET /stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: sock.recv(65536), b""))
     return json.loads(answer.partition(b"\r\n\r\n")[2])

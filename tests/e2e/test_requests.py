@@ -16,7 +16,7 @@ import pytest
 from core.exchange import STALE_WITHIN
 from tests.e2e.conftest import Start
 from tests.fakes.program import Program, model, pid_in
-from tests.fakes.waiting import until_sync
+from tests.fakes.waiting import DEADLINE, until_sync
 
 
 def test_two_hundred_clients_on_a_cold_model(start: Start, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def _stats(port: int) -> Any:
 
 
 def _get(port: int, path: str) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
     try:
         connection.request("GET", path)
         return json.loads(connection.getresponse().read())

@@ -18,14 +18,14 @@ import pytest
 
 from tests.e2e.conftest import Start
 from tests.fakes.program import HOME, model, write_config
-from tests.fakes.waiting import until_sync
+from tests.fakes.waiting import DEADLINE, until_sync
 from tests.windows.here import under_wine
 
 
 def serve(*args: str) -> subprocess.CompletedProcess[str]:
     """`main.py serve` that is expected to refuse."""
     command = [sys.executable, str(HOME / "main.py"), "serve", "--headless", *args]
-    return subprocess.run(command, cwd=HOME, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=HOME, capture_output=True, text=True, timeout=DEADLINE)
 
 
 def test_a_second_start_says_that_it_runs_already(start: Start, tmp_path: Path) -> None:

@@ -107,14 +107,18 @@ def test_an_edit_while_an_editor_holds_the_config(start: Start, tmp_path: Path) 
 
 
 def test_output_in_the_code_page_of_this_windows(start: Start, tmp_path: Path) -> None:
+    """A program that knows nothing of UTF-8, before a server that does."""
     entry = model(tmp_path, "a")
+    old = tmp_path / "old.py"
+    known = "模型 é".encode("mbcs", "replace")
+    old.write_text(f"import sys; sys.stdout.buffer.write({known!r} + b' said\\n')")
     script = tmp_path / "a.bat"
-    text = script.read_bytes().replace(b"@echo off", "@echo off\r\necho 模型 é".encode())
-    script.write_bytes(text)
+    command = f'"{sys.executable}" -I -S "{old}"'.encode()
+    script.write_bytes(script.read_bytes().replace(b"@echo off", b"@echo off\r\n" + command))
     running = start({"a": entry})
-    running.chat("a")
+    assert running.chat("a")[0] == 200
     lines = running.ask("GET", "/api/models/a/logs")[1]["lines"]
-    assert any("fake server" in line for line in lines)
+    assert f"{known.decode('mbcs')} said" in lines
 
 
 # ---- the demo models ---------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes.scripts import write_script
-from tests.fakes.waiting import until_sync
+from tests.fakes.waiting import DEADLINE, until_sync
 
 HOME = Path(__file__).resolve().parent.parent.parent
 PYTHON = [sys.executable]
@@ -77,7 +77,7 @@ class Program:
     def raw(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         with contextlib.closing(connection):
             data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
             connection.request(method, path, data, headers or {})
@@ -87,7 +87,7 @@ class Program:
     @contextlib.contextmanager
     def stream(self, path: str, body: Any = None) -> Iterator[http.client.HTTPResponse]:
         """A request whose answer is read by the test, as it comes."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         with contextlib.closing(connection):
             data = None if body is None else json.dumps(body)
             connection.request("GET" if body is None else "POST", path, data)
@@ -109,8 +109,8 @@ class Program:
         """Ask for the end and wait for it; the exit code."""
         if self.process.poll() is None:
             self.send(number)
-        code = self.process.wait(timeout=60)
-        self._reader.join(timeout=60)
+        code = self.process.wait(timeout=2 * DEADLINE)
+        self._reader.join(timeout=DEADLINE)
         if self.process.stdin:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()

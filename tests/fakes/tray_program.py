@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes.program import HOME, model, write_config
-from tests.fakes.waiting import until_sync
+from tests.fakes.waiting import DEADLINE, until_sync
 
 
 class TrayProgram:
@@ -73,7 +73,7 @@ class TrayProgram:
         return next((line.rpartition(":")[2] for line in heads), "")
 
     def ask(self, method: str, path: str) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         with contextlib.closing(connection):
             connection.request(method, path)
             return json.loads(connection.getresponse().read())
@@ -92,7 +92,7 @@ class TrayProgram:
 
     def wait(self) -> int:
         """The exit code, once it has ended."""
-        code = self.process.wait(timeout=15)
+        code = self.process.wait(timeout=DEADLINE)
         self._reader.join(timeout=5)
         return code
 

@@ -228,6 +228,18 @@ def end(process: subprocess.Popen[str], way: str) -> None:
     process.stdin.flush()
 
 
+async def test_a_manager_in_a_job_of_another_owns_trees_and_ends_with_it(trees: Trees) -> None:
+    """As of a terminal or a CI that holds what it starts in a job of its own."""
+    argv = (sys.executable, str(STAND_IN), str(trees.folder), "plain", "leaves_child")
+    outer = start(trees, argv)
+    mark = (await outer.output.readline()).split()[1].decode()
+    assert (await outer.output.readline()).split()[1:] == [b"up"]
+    assert len(survivors(mark)) >= 2
+    outer.kill()
+    await outer.wait()
+    await until(lambda: not survivors(mark))
+
+
 SHAPES_OF_A_ROUND = ("plain", "daemon", "leaves_child")
 
 

@@ -359,6 +359,22 @@ def test_try_the_other_interfaces(tabs: Tabs, model: str, answer: str) -> None:
     compile(page.locator("[data-call=python]").inner_text(), "copied", "exec")
 
 
+def test_a_chinese_page_says_everything_in_chinese(tabs: Tabs) -> None:
+    page = tabs.open("/models/broken/try", language="zh-CN")
+    page.get_by_role("button", name="发送", exact=True).click()
+    answer = page.locator("#panel .try-answer")
+    playwright.expect(answer).to_contain_text("broken 未能启动：服务器自行退出（退出码 3）")
+    playwright.expect(answer).to_contain_text("最后几行日志：")
+    playwright.expect(answer).to_contain_text("fatal: something broke")
+    has_state(page, "broken", "失败")
+    playwright.expect(row(page, "broken").locator(".why")).to_have_text(
+        "服务器自行退出（退出码 3）"
+    )
+    playwright.expect(row(page, "nowhere").locator(".why")).to_have_text("A：tpu 离线或不存在")
+    row(page, "slow").get_by_role("button", name="启动: slow").click()
+    playwright.expect(row(page, "slow").locator(".stage")).to_contain_text("次健康检查：正在加载")
+
+
 def test_first_run_sends_the_first_request(
     browser: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

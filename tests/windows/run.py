@@ -22,6 +22,16 @@ ELSEWHERE = {
     "tests/bench": "measures Linux",
     "tests/gpu": "needs a GPU",
     "tests/webui/test_browser.py": "its browser is one of Linux",
+    **dict.fromkeys(
+        (
+            "tests/config/test_load.py",
+            "tests/scheduling",
+            "tests/test_access.py",
+            "tests/test_exchange.py",
+            "tests/test_framing.py",
+        ),
+        "thousands of cases that only compute",
+    ),
 }
 DEPENDS_ON_THE_CODE_PAGE = (
     "tests/test_output.py",
@@ -34,11 +44,10 @@ DEPENDS_ON_THE_CODE_PAGE = (
 )
 PYTEST = (
     *("-m", "pytest", "-p", "no:cacheprovider", "-m", "not soak", "--durations=10"),
-    *("-n", "2", "--dist", "loadfile", "-o", "timeout=90"),
+    *("-n", "2", "--dist", "loadfile"),
 )
-"""One that hangs ends its worker there, with all the tests of its file; so it gets time."""
 SILENCE = 300.0
-"""Longer than any test may take; only a pytest that hangs prints nothing for so long."""
+"""Seconds; longer than a test may take that hangs (conftest.py), so pytest itself hangs then."""
 
 
 def main(arguments: list[str]) -> int:
