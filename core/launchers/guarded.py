@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 GUARDIAN = Path(__file__).with_name("guardian.py")
 GRACE = 0.5
 """Seconds between asking and killing when the manager has died."""
+OBEYS = 3.0
+"""Seconds in which a guardian carries out an order, unless somebody stopped it."""
 
 
 def start(
@@ -105,6 +107,7 @@ class GuardedProcess:
 
     def kill(self) -> None:
         self._order(b"kill\n")
+        self._watch.killed()
 
     def owner_of_port(self) -> str | None:
         if self._watch.ended.is_set():
@@ -142,8 +145,19 @@ class _Watch:
         self._guardian = 0
         self._tree_is_empty = False
         self._unread = b""
+        self._kill_ordered_at: float | None = None
         os.set_blocking(status.number, False)
         loop.add_reader(status.number, self._read)
+
+    def killed(self) -> None:
+        """The order to kill was given; who has to give it again needs no guardian for it."""
+        now = self._loop.time()
+        if self._kill_ordered_at is None:
+            self._kill_ordered_at = now
+        elif now - self._kill_ordered_at > OBEYS and not self.ended.is_set():
+            log.warning("the guardian of pid %s does not obey: ending its tree", self._script)
+            self._kill_ordered_at = now
+            threading.Thread(target=self._sweep, name="end-tree", daemon=True).start()
 
     def members(self) -> list[int]:
         """The living processes of the tree."""
@@ -200,11 +214,16 @@ class _Watch:
 
     def _end_the_rest(self) -> None:
         try:
+            self._sweep()
+        finally:
+            Bridge(self._loop).call(self._settle)
+
+    def _sweep(self) -> None:
+        """End whoever carries the mark, the guardian among them; blocks until they are dead."""
+        try:
             leftovers.sweep_instance(self._mark)
         except OSError as error:
             log.error("cannot look for what is left of pid %s: %s", self._script, error)
-        finally:
-            Bridge(self._loop).call(self._settle)
 
     def _settle(self) -> None:
         self._feed.finish()

@@ -13,8 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
+from core.exchange import STALE_WITHIN
 from tests.e2e.conftest import Start
-from tests.fakes.program import model, pid_in
+from tests.fakes.program import Program, model, pid_in
 from tests.fakes.waiting import DEADLINE, until_sync
 
 
@@ -71,9 +72,14 @@ def test_a_server_that_dies_before_its_answer_is_an_upstream_error(
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         answer = pool.submit(running.chat, "a", fake_wait=60)
         until_sync(lambda: _stats(port)["active"] == 1)
+        # Old enough that nobody takes a kept connection for one that had gone stale.
+        until_sync(lambda: _first_seconds(running) > 2 * STALE_WITHIN)
         server.kill()
         status, body = answer.result()
     assert (status, body["error"]["code"]) == (502, "upstream_error")
+    # Dead, and seen to be: a process on its way out may still be connected to, and reset it.
+    until_sync(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
+    until_sync(lambda: running.model("a")["pid"] is None)
     assert running.chat("a")[0] == 200
 
 
@@ -219,6 +225,12 @@ def test_v1_models_lists_primary_names(start: Start, tmp_path: Path) -> None:
     ]
     assert running.ask("GET", "/v1/models/second")[1]["id"] == "first"
     assert running.chat("second")[0] == 200
+
+
+def _first_seconds(running: Program) -> float:
+    """How long the oldest request has been under way."""
+    flights = running.ask("GET", "/api/requests")[1]["requests"]
+    return max((float(each["seconds"]) for each in flights), default=0.0)
 
 
 def _stats(port: int) -> Any:

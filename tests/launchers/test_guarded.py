@@ -173,6 +173,21 @@ async def test_the_port_of_a_stranger_is_told(trees: Trees, tmp_path: Path) -> N
     assert process.owner_of_port() == f"nobody listens on 127.0.0.1:{port}"
 
 
+async def test_a_stopped_guardian_does_not_save_its_tree(
+    trees: Trees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.launchers.guarded.OBEYS", 0.0)
+    process = trees.start_script(write_script(tmp_path, "ignore_term", "kids=1"))
+    await process.output.readuntil(b"listening")
+    [guardian] = [pid for pid in trees.survivors() if is_guardian(pid)]
+    os.kill(guardian, signal.SIGSTOP)
+    process.kill()
+    assert len(trees.survivors()) == 3, "it cannot obey"
+    process.kill()
+    await process.wait()
+    assert trees.survivors() == []
+
+
 # -- who dies first --------------------------------------------------------------------------------
 
 
