@@ -52,6 +52,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.timeout(seconds), append=False)
 
 
+if sys.platform == "win32":
+
+    def pytest_asyncio_loop_factories() -> dict[str, type]:
+        from tests.windows.patient_loop import PatientLoop
+
+        return {"proactor": PatientLoop}
+
+
 class Teller:
     """Names a failed test at once: a long run may be ended before its summary."""
 
@@ -61,7 +69,9 @@ class Teller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if report.failed and reporter:
-            reporter.write_line(f"\nfailed: {report.nodeid}")
+            crash = getattr(report.longrepr, "reprcrash", None)
+            reason = crash.message.strip().partition("\n")[0] if crash else ""
+            reporter.write_line(f"\nfailed: {report.nodeid}: {reason}")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -18,9 +18,10 @@ from core import devices as module
 from core.devices import Devices
 from core.domain import DeviceReading
 from core.events import Bus, DevicesChanged, Event, PluginReloaded
+from core.launchers import leftovers
 from core.plugin_loading import ROOT
 from core.probe_process import Limits
-from tests.fakes.waiting import DEADLINE, until
+from tests.fakes.waiting import DEADLINE, until, until_sync
 from tests.test_plugin_loading import BODY, HEAD
 
 DEVICE = HEAD + BODY
@@ -396,14 +397,9 @@ def test_the_probe_does_not_outlive_a_manager_that_is_killed(tmp_path: Path, bad
     ) as manager:
         assert manager.stdout
         pid = int(manager.stdout.readline())
-        deadline = time.monotonic() + DEADLINE
-        while not asked.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until_sync(asked.exists)
         manager.kill()
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline + DEADLINE
-        time.sleep(0.01)
+    until_sync(lambda: leftovers.start_time(pid) is None)
 
 
 # Against a pretended driver, and pretended devices

@@ -585,7 +585,7 @@ SCENARIOS: list[Callable[[], Coroutine[Any, Any, None]]] = [
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_same_on_uvloop(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    uvloop = pytest.importorskip("uvloop", reason="uvloop is not made for this system")
+    uvloop = pytest.importorskip("uvloop", reason="POSIX only: uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(asyncio.wait_for(scenario(), 15))  # a signal would not reach this loop
 
@@ -593,7 +593,7 @@ def test_the_same_on_uvloop(scenario: Callable[[], Coroutine[Any, Any, None]]) -
 @pytest.mark.parametrize("leave", [vanish, say_goodbye, half_close])
 @pytest.mark.parametrize("phase", PHASES)
 def test_departures_on_uvloop(phase: str, leave: Callable[[Connection], None]) -> None:
-    uvloop = pytest.importorskip("uvloop", reason="uvloop is not made for this system")
+    uvloop = pytest.importorskip("uvloop", reason="POSIX only: uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         departure = test_a_client_that_leaves_ends_its_upstream_request(phase, leave)
         runner.run(asyncio.wait_for(departure, 15))

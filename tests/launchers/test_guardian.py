@@ -208,7 +208,7 @@ def test_asking_the_guardian_to_end_ends_the_tree(start: Start) -> None:
     assert [guarded.line() for _ in range(3)] == ["exit -15", "end", ""]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="PDEATHSIG")
+@pytest.mark.skipif(sys.platform != "linux", reason="POSIX only: PDEATHSIG")
 def test_a_killed_guardian_takes_the_script_with_it(start: Start) -> None:
     guarded = start("sh", "-c", "echo; exec sleep 1000")
     assert os.read(guarded.output, 1) == b"\n"
@@ -232,7 +232,7 @@ def test_no_process_left_is_told_in_the_output(start: Start) -> None:
     assert guarded.printed() == b"cannot start sh: Resource temporarily unavailable\n"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="POSIX only: /proc")
 def test_it_holds_neither_the_output_nor_the_folder(start: Start) -> None:
     guarded = start("sh", "-c", "echo; exec sleep 1000")
     assert os.read(guarded.output, 1) == b"\n"
@@ -259,7 +259,7 @@ def test_nothing_wakes_it_while_nothing_happens(monkeypatch: pytest.MonkeyPatch)
         os.close(calm.feed)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="POSIX only: /proc")
 def test_a_kernel_without_lists_of_children_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     from core.launchers import guardian
 
