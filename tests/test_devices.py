@@ -21,6 +21,7 @@ from core.events import Bus, DevicesChanged, Event, PluginReloaded
 from core.launchers import leftovers
 from core.plugin_loading import ROOT
 from core.probe_process import Limits
+from tests.fakes.saving import save
 from tests.fakes.waiting import DEADLINE, until_sync
 from tests.test_plugin_loading import BODY, HEAD
 
@@ -403,9 +404,7 @@ def nvml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests/fakes/nvml"))
 
     def has(*gpus: object) -> None:
-        fresh = file.with_suffix(".new")
-        fresh.write_text(json.dumps({"gpus": gpus}))
-        fresh.replace(file)
+        save(file, json.dumps({"gpus": gpus}))
 
     return has
 
