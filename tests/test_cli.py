@@ -16,6 +16,7 @@ import click
 import pytest
 
 from core import cli as module
+from core import commands
 from core.cli import cli, main, say
 from core.commands import complain
 from tests.config.examples import model, text
@@ -140,12 +141,16 @@ def test_not_running(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
 
 def test_without_a_console(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pythonw has neither stdout nor stderr."""
+    """pythonw has neither stdout nor stderr: a complaint is shown in a window."""
+    shown: list[str] = []
+    monkeypatch.setattr(commands, "show_message", shown.append)
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
     assert typed(monkeypatch, "ps", "--url", "127.0.0.1:1") == 1
     say("nobody hears it")
-    complain("nobody hears it")
+    assert shown == []
+    complain("somebody reads it")
+    assert shown == ["somebody reads it"]
 
 
 def test_a_console_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:

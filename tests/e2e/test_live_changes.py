@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from tests.e2e.conftest import Start
 from tests.fakes.program import HOME, Program, model, pid_in
+from tests.fakes.saving import save
 from tests.fakes.seed_plugins import MY_MODE
 from tests.fakes.waiting import until_sync
 
@@ -33,12 +33,6 @@ def edit(running: Program, **entries: Any) -> None:
     config = json.loads(running.config.read_text(encoding="utf-8"))
     config = {name: value for name, value in {**config, **entries}.items() if value is not None}
     save(running.config, json.dumps(config))
-
-
-def save(path: Path, text: str) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(text, encoding="utf-8")
-    os.replace(new, path)
 
 
 def problems(running: Program) -> list[str]:

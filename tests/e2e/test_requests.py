@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from core.exchange import STALE_WITHIN
 from tests.e2e.conftest import Start
-from tests.fakes.program import Program, model, pid_in
+from tests.fakes.program import Program, model
 from tests.fakes.waiting import DEADLINE, until_sync
 
 
@@ -68,7 +69,11 @@ def test_a_server_that_dies_before_its_answer_is_an_upstream_error(
     running = start({"a": model(tmp_path, "a")})
     running.ask("POST", "/api/models/a/start?wait=1")
     port = running.model("a")["port"]
-    server = psutil.Process(pid_in(running.chat("a")[1]))
+    # Not asked: a connection that was used before would be tried once more.
+    said = "\n".join(running.ask("GET", "/api/models/a/logs")[1]["lines"])
+    found = re.search(r"fake server a \S+ pid (\d+)", said)
+    assert found, said
+    server = psutil.Process(int(found[1]))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         answer = pool.submit(running.chat, "a", fake_wait=60)
         until_sync(lambda: _stats(port)["active"] == 1)

@@ -435,7 +435,13 @@ def note_memory(*, asleep: bool) -> None:
     path = os.path.join(folder, str(os.getpid()))
     with open(path + ".tmp", "w", encoding="utf-8") as file:
         json.dump({name.strip(): int(megabytes) for name, megabytes in pairs.items()}, file)
-    os.replace(path + ".tmp", path)
+    while True:
+        try:
+            os.replace(path + ".tmp", path)
+        except PermissionError:  # Windows: the device that reads it has it open
+            time.sleep(0.01)
+        else:
+            return
 
 
 def startup_lines(modes: dict[str, str]) -> Iterator[bytes]:

@@ -44,7 +44,7 @@ DEPENDS_ON_THE_CODE_PAGE = (
 )
 PYTEST = (
     *("-m", "pytest", "-p", "no:cacheprovider", "-m", "not soak", "--durations=10"),
-    *("-n", "2", "--dist", "loadfile"),
+    *("-n", "2", "--dist", "loadfile", "-o", "faulthandler_timeout=200"),
 )
 SILENCE = 300.0
 """Seconds; longer than a test may take that hangs (conftest.py), so pytest itself hangs then."""
