@@ -12,27 +12,28 @@ has this among its steps.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from tests.windows import prefix, wine
+from tests.windows import files, prefix, wine
 
 CHINESE = "zh_CN.UTF-8"
+ONLY_COMPUTE = "only computes, the same everywhere"
 ELSEWHERE = {
     "tests/test_architecture.py": "reads the source, which is the same everywhere",
     "tests/test_docs.py": "reads the documents",
-    "tests/bench": "measures Linux",
-    "tests/gpu": "needs a GPU",
+    "tests/sentences/": "reads the source and the texts",
+    "tests/bench/": "measures Linux",
+    "tests/gpu/": "needs a GPU",
+    "tests/windows/": "is what runs the tests there",
     "tests/webui/test_browser.py": "its browser is one of Linux",
-    **dict.fromkeys(
-        (
-            "tests/config/test_load.py",
-            "tests/scheduling",
-            "tests/test_access.py",
-            "tests/test_exchange.py",
-            "tests/test_framing.py",
-        ),
-        "thousands of cases that only compute",
-    ),
+    "tests/config/test_load.py": ONLY_COMPUTE,
+    "tests/scheduling/": ONLY_COMPUTE,
+    "tests/test_access.py": ONLY_COMPUTE,
+    "tests/test_exchange.py": ONLY_COMPUTE,
+    "tests/test_framing.py": ONLY_COMPUTE,
 }
+"""What is not run on Windows: beginnings of paths, and why."""
 DEPENDS_ON_THE_CODE_PAGE = (
     "tests/test_output.py",
     "tests/test_log.py",
@@ -42,12 +43,8 @@ DEPENDS_ON_THE_CODE_PAGE = (
     "tests/launchers/test_job_object.py",
     "tests/e2e/test_windows.py",
 )
-PYTEST = (
-    *("-m", "pytest", "-p", "no:cacheprovider", "-m", "not soak", "--durations=10"),
-    *("-n", "2", "--dist", "loadfile", "-o", "faulthandler_timeout=200"),
-)
 SILENCE = 300.0
-"""Seconds; longer than a test may take that hangs (conftest.py), so pytest itself hangs then."""
+"""Seconds without a word after which a program that somebody asked for is taken as hung."""
 
 
 def main(arguments: list[str]) -> int:
@@ -64,17 +61,34 @@ def main(arguments: list[str]) -> int:
             return python(arguments, locale)
         for path, reason in ELSEWHERE.items():
             print(f"not run on Windows: {path} ({reason})")
-        ignored = [f"--ignore={path}" for path in ELSEWHERE]
-        return python([*PYTEST, "tests", *ignored], locale) or python(
-            [*PYTEST, *DEPENDS_ON_THE_CODE_PAGE], CHINESE
-        )
+        outcomes = [
+            *whole(files.test_files(ELSEWHERE), "C.UTF-8"),
+            *whole(DEPENDS_ON_THE_CODE_PAGE, CHINESE),
+        ]
+    return files.report(outcomes)
+
+
+def whole(paths: Sequence[str], locale: str) -> list[files.Outcome]:
+    print(f"$ {len(paths)} files of tests on a Windows Python ({locale})", flush=True)
+    with ready(locale) as env:
+        return files.run_all(paths, env)
 
 
 def python(arguments: list[str], locale: str) -> int:
     print("$ python (win32,", locale + ")", *arguments, flush=True)
+    with ready(locale) as env:
+        return wine.run([str(wine.PYTHON / "python.exe"), *arguments], env, silence=SILENCE)
+
+
+@contextmanager
+def ready(locale: str) -> Iterator[dict[str, str]]:
+    """A screen, and the environment; nothing that ran there is left in the end."""
     with wine.screen() as display:
         env = wine.environment(locale, LLM_MANAGER_TEST_ALL="1", DISPLAY=display)
-        return wine.run([str(wine.PYTHON / "python.exe"), *arguments], env, silence=SILENCE)
+        try:
+            yield env
+        finally:
+            wine.end_all(env)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,134 @@
+"""Test files one by one on the Windows Python, two at a time, each in a process of its own.
+
+wine loses a process or a file handle now and then, under load more often ("wine client error",
+error 1359): what that costs is one file, and a file that failed is tried once more. Both are told.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.windows import wine
+
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not soak")
+AT_A_TIME = 2
+LIMIT = 420.0
+"""Seconds for one file."""
+LAST_WORDS = 5.0
+"""Seconds in which the output of a process that has ended may arrive."""
+NOTHING_COLLECTED = 5
+
+_CLOSING = re.compile(r"^=*\s*(?:\d+ \w+(?:, )?)+ in [\d.]+s.*$", re.MULTILINE)
+_COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?)")
+_SKIPS = re.compile(r"^=+ skipped: .*?=+\n((?:.+\n)*)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run of one file brought."""
+
+    file: str
+    good: bool
+    counts: Counter[str]
+    seconds: float
+    output: str
+
+    @property
+    def line(self) -> str:
+        counts = ", ".join(f"{number} {word}" for word, number in self.counts.items())
+        return f"{self.file}: {counts or 'no result'} in {self.seconds:.0f} s"
+
+    @property
+    def skips(self) -> list[str]:
+        """Name and reason of what was skipped, a line each."""
+        found = _SKIPS.search(self.output)
+        return [line for line in found[1].splitlines() if ": " in line] if found else []
+
+
+def run_all(files: Sequence[str], env: Mapping[str, str]) -> list[Outcome]:
+    """The last outcome of every file, in their order; each is printed as soon as it is there."""
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        return list(pool.map(lambda file: _run_twice(file, env), files))
+
+
+def _run_twice(file: str, env: Mapping[str, str]) -> Outcome:
+    outcome = _run(file, env)
+    if not outcome.good:
+        print(f"{outcome.output}\n{outcome.line}: tried once more", flush=True)
+        outcome = _run(file, env)
+        if not outcome.good:
+            print(outcome.output, flush=True)
+    print(outcome.line, flush=True)
+    return outcome
+
+
+def _run(file: str, env: Mapping[str, str]) -> Outcome:
+    began = time.monotonic()
+    code, output = _output_of([*PYTEST, file], env)
+    closing = _CLOSING.findall(output)
+    counts = Counter({word: int(n) for n, word in _COUNT.findall(closing[-1] if closing else "")})
+    good = code == NOTHING_COLLECTED or (code == 0 and counts["passed"] + counts["skipped"] > 0)
+    counts = Counter({word: n for word, n in counts.items() if n})
+    return Outcome(file, good, counts, time.monotonic() - began, output)
+
+
+def _output_of(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, str]:
+    """Exit code and output of the Windows Python; one that takes too long is ended."""
+    pieces: list[bytes] = []
+    process = subprocess.Popen(
+        ["wine", str(wine.PYTHON / "python.exe"), *arguments],
+        cwd=wine.HOME,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdin
+    assert process.stdout
+    process.stdin.close()
+    # Not until the end of the pipe: what the program leaves behind may hold it.
+    reader = threading.Thread(target=pieces.extend, args=(process.stdout,), daemon=True)
+    reader.start()
+    try:
+        code = process.wait(LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait() and wine.HUNG
+        pieces.append(f"\nnot over after {LIMIT:.0f} s: ended\n".encode())
+    reader.join(LAST_WORDS)
+    return code, b"".join(tuple(pieces)).decode("utf-8", "replace")
+
+
+def report(outcomes: Sequence[Outcome]) -> int:
+    """Print what was skipped and the sums; 1 if a file failed."""
+    total: Counter[str] = Counter()
+    for outcome in outcomes:
+        total += outcome.counts
+        for skip in outcome.skips:
+            print(f"  skipped: {skip}")
+    bad = [outcome for outcome in outcomes if not outcome.good]
+    for outcome in bad:
+        print(f"failed: {outcome.line}")
+    lost = sum(1 for outcome in bad if not outcome.counts["failed"])
+    failed = total["failed"] + total["error"] + total["errors"] + lost
+    print(f"Windows: {total['passed']} passed, {failed} failed, {total['skipped']} skipped")
+    return 1 if bad else 0
+
+
+def test_files(but: Mapping[str, str]) -> list[str]:
+    """Every test file that stands for itself, but those below `but`; the long ones first."""
+    found = sorted(path.relative_to(wine.HOME).as_posix() for path in _all())
+    kept = [file for file in found if not any(file.startswith(each) for each in but)]
+    return sorted(kept, key=lambda file: not file.startswith(("tests/e2e/", "tests/launchers/")))
+
+
+def _all() -> list[Path]:
+    return list((wine.HOME / "tests").rglob("test_*.py"))

@@ -1,0 +1,76 @@
+"""Files of tests one by one: what counts as good, the second try, the sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.windows import files
+
+GOOD = """
+...s                                            [100%]
+============ skipped: it has no meaning here ============
+tests/test_a.py::test_x: POSIX only: signals
+tests/test_a.py (2 tests): wine cannot show it
+3 passed, 3 skipped in 1.25s
+"""
+BAD = (
+    "F\nfailed: tests/test_a.py::test_x: it did not happen\n1 failed, 2 passed, 1 error in 9.00s\n"
+)
+LOST = "..\nwine client error:3a0: sendmsg: Bad file descriptor\n"
+
+
+def outcomes(
+    monkeypatch: pytest.MonkeyPatch, *runs: tuple[int, str], paths: Sequence[str] = ("a",)
+) -> list[files.Outcome]:
+    left = list(runs)
+    monkeypatch.setattr(files, "AT_A_TIME", 1)
+    monkeypatch.setattr(files, "_output_of", lambda arguments, env: left.pop(0))
+    found = files.run_all(paths, {})
+    assert left == []
+    return found
+
+
+def test_a_good_run_is_counted_and_its_skips_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = outcomes(monkeypatch, (0, GOOD), (0, GOOD), (5, "no tests ran in 0.01s\n"), paths="abc")
+    assert files.report(found) == 0
+    told = capsys.readouterr().out
+    assert told.endswith("Windows: 6 passed, 0 failed, 6 skipped\n")
+    assert told.count("  skipped: tests/test_a.py (2 tests): wine cannot show it\n") == 2
+    assert "once more" not in told
+
+
+@pytest.mark.parametrize("first", [(1, BAD), (-9, LOST), (0, ""), (files.wine.HUNG, GOOD)])
+def test_a_file_that_failed_is_tried_once_more_and_that_is_told(
+    first: tuple[int, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert files.report(outcomes(monkeypatch, first, (0, GOOD))) == 0
+    told = capsys.readouterr().out
+    assert "tried once more" in told
+    assert first[1] in told
+    assert told.endswith("Windows: 3 passed, 0 failed, 3 skipped\n")
+
+
+@pytest.mark.parametrize(
+    ("second", "sums"),
+    [((1, BAD), "2 passed, 2 failed, 0 skipped"), ((-9, LOST), "0 passed, 1 failed, 0 skipped")],
+)
+def test_a_file_that_fails_twice_has_failed(
+    second: tuple[int, str],
+    sums: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert files.report(outcomes(monkeypatch, (1, BAD), second)) == 1
+    assert capsys.readouterr().out.endswith(f"Windows: {sums}\n")
+
+
+def test_every_file_is_run_or_named_as_left_out() -> None:
+    kept = files.test_files({"tests/windows/": "its own"})
+    assert "tests/e2e/test_windows.py" in kept
+    assert "tests/test_cli.py" in kept
+    assert not [file for file in kept if file.startswith("tests/windows/")]
+    assert len(kept) > 100
