@@ -24,7 +24,7 @@ Record = Callable[[str, object], None]
 AT_ONCE = 50
 PHASES = ("in the head", "before the body", "in the body", "before the answer", "in the stream")
 WAYS = ("fin", "rst", "half-close")
-PATIENCE = 20.0
+PATIENCE = DEADLINE
 RESET = struct.pack("ii", 1, 0)
 
 
