@@ -73,7 +73,7 @@ def test_the_end_is_quick_clean_and_leaves_nothing(
         assert events.readline().startswith(b"event: snapshot")
         assert running.end(number) == 0
     assert not psutil.pid_exists(pid)
-    assert not [line for line in running.lines if "Traceback" in line]
+    assert not [line for line in running.lines if "Traceback" in line], "\n".join(running.lines)
 
 
 @pytest.mark.parametrize("when", ["from the beginning", "while it runs"])

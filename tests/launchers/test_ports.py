@@ -87,6 +87,7 @@ def test_a_port_that_nobody_serves() -> None:
     assert ports.stranger_on(port, []) == f"nobody listens on 127.0.0.1:{port}"
 
 
+@names_holders
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_a_tree_that_listens_elsewhere_is_told_where(address: str) -> None:
     try:
@@ -105,6 +106,7 @@ def test_a_tree_that_listens_elsewhere_is_told_where(address: str) -> None:
     assert "LLM_PORT" in sentence
 
 
+@names_holders
 def test_the_right_port_of_the_wrong_address_is_not_said_to_be_a_strangers() -> None:
     try:
         with listening("::1") as port:
