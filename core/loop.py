@@ -113,9 +113,27 @@ if sys.platform == "win32":
     class Proactor(asyncio.IocpProactor):
         """Goes on listening whatever a client does."""
 
+        _fresh: Any = None
+        """The socket of the connection that the last `accept` waits for."""
+
         def accept(self, listener: Any) -> asyncio.Future[Any]:
             return accept_in_spite_of_resets(
-                lambda: super(Proactor, self).accept(listener),
+                lambda: self._accept_once(listener),
                 lambda: listener.fileno() != -1,
                 asyncio.get_running_loop().create_future(),
             )
+
+        def _accept_once(self, listener: Any) -> asyncio.Future[Any]:
+            accepting = super().accept(listener)
+            fresh = self._fresh
+
+            def done(accepting: asyncio.Future[Any]) -> None:
+                if accepting.cancelled() or accepting.exception() is not None:
+                    fresh.close()
+
+            accepting.add_done_callback(done)
+            return accepting
+
+        def _get_accept_socket(self, family: int) -> Any:
+            self._fresh = super()._get_accept_socket(family)  # type: ignore[misc]
+            return self._fresh

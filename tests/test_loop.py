@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import sys
 from typing import Any
 
 import pytest
 
 from core.loop import accept_in_spite_of_resets, loop_factory
+from tests.fakes.waiting import until
+
+if sys.platform == "win32":
+    from core.loop import Proactor, without_noise
 
 
 def test_the_loop_runs() -> None:
@@ -129,3 +135,35 @@ async def test_a_connection_that_came_too_late_is_closed() -> None:
     listener.outer.cancel()
     await turns()
     assert connection.closed
+
+
+if sys.platform == "win32":
+
+    def test_a_failed_accept_leaves_no_socket_behind() -> None:
+        made: list[socket.socket] = []
+
+        class Recording(Proactor):
+            def _get_accept_socket(self, family: int) -> Any:
+                made.append(super()._get_accept_socket(family))
+                return made[-1]
+
+        async def scenario() -> None:
+            server = await asyncio.start_server(
+                lambda reader, writer: writer.close(), "127.0.0.1", 0
+            )
+            address = server.sockets[0].getsockname()
+            for _ in range(5):
+                with socket.create_connection(address) as client:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh", 1, 0))
+                await asyncio.sleep(0)
+            reader, writer = await asyncio.open_connection(*address)
+            assert await reader.read() == b""
+            writer.close()
+            server.close()
+            await until(lambda: all(each.fileno() == -1 for each in made))
+            assert len(made) >= 6
+
+        loop = asyncio.ProactorEventLoop(Recording())
+        loop.set_exception_handler(without_noise)
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(scenario())
