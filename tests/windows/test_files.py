@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from tests.windows import files
+from tests.windows.run import ELSEWHERE
+from tests.windows.wine import HOME
 
 GOOD = """
 ...s                                            [100%]
@@ -66,6 +68,10 @@ def test_a_file_that_fails_twice_has_failed(
 ) -> None:
     assert files.report(outcomes(monkeypatch, (1, BAD), second)) == 1
     assert capsys.readouterr().out.endswith(f"Windows: {sums}\n")
+
+
+def test_what_is_left_out_exists() -> None:
+    assert [path for path in ELSEWHERE if not (HOME / path).exists()] == []
 
 
 def test_every_file_is_run_or_named_as_left_out() -> None:
