@@ -25,6 +25,8 @@ LIMIT = 420.0
 LAST_WORDS = 5.0
 """Seconds in which the output of a process that has ended may arrive."""
 NOTHING_COLLECTED = 5
+LONGEST = ("tests/launchers/test_job_object.py", "tests/e2e/test_windows.py")
+"""Minutes each: they begin first."""
 
 _CLOSING = re.compile(r"^=*\s*(?:\d+ \w+(?:, )?)+ in [\d.]+s.*$", re.MULTILINE)
 _COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?)")
@@ -127,7 +129,7 @@ def test_files(but: Mapping[str, str]) -> list[str]:
     """Every test file that stands for itself, but those below `but`; the long ones first."""
     found = sorted(path.relative_to(wine.HOME).as_posix() for path in _all())
     kept = [file for file in found if not any(file.startswith(each) for each in but)]
-    return sorted(kept, key=lambda file: not file.startswith(("tests/e2e/", "tests/launchers/")))
+    return sorted(kept, key=lambda file: (file not in LONGEST, not file.startswith("tests/e2e/")))
 
 
 def _all() -> list[Path]:

@@ -25,6 +25,8 @@ ELSEWHERE = {
     "tests/sentences/": "reads the source and the texts",
     "tests/bench/": "measures Linux",
     "tests/gpu/": "needs a GPU",
+    "tests/test_conftest.py": "tests the tests",
+    "tests/test_run_tests.py": "tests the tests",
     "tests/windows/": "is what runs the tests there",
     "tests/webui/test_browser.py": "its browser is one of Linux",
     **dict.fromkeys(
