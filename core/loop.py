@@ -124,7 +124,12 @@ if sys.platform == "win32":
             )
 
         def _accept_once(self, listener: Any) -> asyncio.Future[Any]:
-            accepting = super().accept(listener)
+            try:
+                accepting = super().accept(listener)
+            except OSError:  # the listener has been closed
+                if self._fresh is not None:
+                    self._fresh.close()
+                raise
             fresh = self._fresh
 
             def done(accepting: asyncio.Future[Any]) -> None:
