@@ -227,7 +227,7 @@ async def test_a_model_at_its_limit_and_one_that_sleeps_are_waited_for_on_the_us
         write_one.write(post())
         await until(lambda: at.instance.leases == 1)
         write_other.write(post())
-        await until(lambda: at.long_way == [CHAT])
+        await until(lambda: at.long_way == [CHAT] and at.server.requests)
         assert len(at.server.requests) == 1
         go.set()
         assert await read_answer(one) == OK
