@@ -52,6 +52,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.timeout(seconds), append=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _folder_for_temporary_files(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Made before a test says that this is another system: pytest asks which it is."""
+    tmp_path_factory.getbasetemp()
+
+
 if sys.platform == "win32":
 
     def pytest_asyncio_loop_factories() -> dict[str, type]:
