@@ -17,6 +17,8 @@ from tests.fakes.scripts import write_script
 from tests.fakes.waiting import until_sync
 
 HOME = Path(__file__).resolve().parents[2]
+GENTLY = signal.SIGTERM if sys.platform == "win32" else signal.SIGINT
+"""On Windows a signal ends it at once; test_windows.py has the gentle ways."""
 
 
 class Program:
@@ -92,7 +94,7 @@ class Program:
         """End it as a person would; returns the seconds that it took."""
         assert self.process is not None
         began = time.monotonic()
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(GENTLY)
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
