@@ -124,6 +124,7 @@ if sys.platform == "win32":
             )
 
         def _accept_once(self, listener: Any) -> asyncio.Future[Any]:
+            self._fresh = None
             try:
                 accepting = super().accept(listener)
             except OSError:  # the listener has been closed
