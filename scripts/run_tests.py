@@ -25,17 +25,17 @@ SLOWEST = ("--durations=15",)
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["test"]:  # LLM-Manager.bat cannot take it off
         del arguments[0]
-    checks: tuple[tuple[str, ...], ...] = QUICK
+    steps: list[tuple[str, ...]] = [*QUICK, (*PYTEST, *(arguments or SLOWEST))]
     if arguments[:1] == ["--all"]:
         del arguments[0]
         os.environ["LLM_MANAGER_TEST_ALL"] = "1"
-        checks = (*QUICK, *OTHER_SYSTEMS)
+        steps = [*QUICK, *OTHER_SYSTEMS, (*PYTEST, *(arguments or SLOWEST))]
         if not arguments and sys.platform == "linux":
-            checks = (*checks, WINDOWS)
-    for check in checks:
-        if status := run(*check):
+            steps.append(WINDOWS)
+    for step in steps:
+        if status := run(*step):
             return status
-    return run(*PYTEST, *(arguments or SLOWEST))
+    return 0
 
 
 def run(*module_and_arguments: str) -> int:
