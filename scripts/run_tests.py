@@ -1,8 +1,8 @@
 """All checks, the quick ones first: `run_tests.py [--all] [pytest arguments]`.
 
 What needs a browser or a screen is skipped with its reason where they are missing; with --all (see
-tests/setup-debian.sh) a skipped test is a failed run. `--all` alone is the whole check: on Linux
-it runs them on a Windows Python as well.
+tests/setup-debian.sh) a skipped test is a failed run. `python -m tests.windows.run` runs them on a
+Windows Python.
 """
 # ruff: noqa: T201  (a program for a terminal)
 
@@ -16,7 +16,6 @@ from pathlib import Path
 HOME = Path(__file__).resolve().parent.parent
 QUICK = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",))
 OTHER_SYSTEMS = (("mypy", "--platform", "win32"), ("mypy", "--platform", "darwin"))
-WINDOWS = ("tests.windows.run",)
 # A file stays in one process: what its tests share (a browser, a model server) starts once.
 PYTEST = ("pytest", "-n", "2", "--dist", "loadfile")
 SLOWEST = ("--durations=15",)
@@ -30,8 +29,6 @@ def main(arguments: list[str]) -> int:
         del arguments[0]
         os.environ["LLM_MANAGER_TEST_ALL"] = "1"
         steps = [*QUICK, *OTHER_SYSTEMS, (*PYTEST, *(arguments or SLOWEST))]
-        if not arguments and sys.platform == "linux":
-            steps.append(WINDOWS)
     for step in steps:
         if status := run(*step):
             return status

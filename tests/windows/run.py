@@ -5,8 +5,8 @@
 -m pytest tests/test_x.py    whatever a Windows Python is to run
 --locale zh_CN.UTF-8 ...     the same on a Chinese Windows
 
-The first run makes that Windows: a minute, and 150 MB of downloads. `llm-manager.sh test --all`
-has this among its steps.
+The first run makes that Windows: a minute, and 150 MB of downloads. It is a command of its own: on
+two busy cores wine loses what no Windows loses (a wake-up of llama.cpp's threads, a file handle).
 """
 
 from __future__ import annotations
