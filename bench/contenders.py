@@ -161,7 +161,7 @@ class Haproxy(Nginx):
     def command(self) -> list[str]:
         config = self.folder / "haproxy.cfg"
         config.write_text(
-            "global\n  nbthread 1\n  maxconn 20000\n"
+            "global\n  nbthread 1\n  maxconn 4000\n"
             "defaults\n  mode http\n  timeout connect 5s\n  timeout client 120s\n"
             "  timeout server 120s\n  http-reuse always\n"
             f"listen front\n  bind 127.0.0.1:{self.port}\n"
@@ -195,6 +195,7 @@ class LiteLLM(Nginx):
         config.write_text(
             "model_list:\n  - model_name: stub\n    litellm_params:\n      model: openai/stub\n"
             f"      api_base: http://127.0.0.1:{self.upstream}/v1\n      api_key: none\n"
+            "general_settings:\n  dangerously_permit_weak_or_unset_master_key: true\n"
         )
         arguments = ["--config", str(config), "--port", str(self.port), "--host", "127.0.0.1"]
         return [str(self._installed()), *arguments, "--num_workers", "1", "--telemetry", "False"]
