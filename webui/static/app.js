@@ -70,8 +70,9 @@ function startPanel(live) {
   let opener = ""; // where the focus goes when the panel closes
   document.body.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.xhr.status === 404) event.detail.shouldSwap = true; // the page says it itself
-    inside = document.getElementById("detail").contains(document.activeElement);
-    if (!inside) opener = document.activeElement.getAttribute("href") ?? "";
+    const at = document.activeElement; // the body: an update replaced what had the focus
+    inside = document.getElementById("detail").contains(at) || (at === document.body && opener);
+    if (!inside) opener = at.getAttribute("href") ?? "";
   });
   const changed = () => {
     panelChanged();
@@ -80,6 +81,7 @@ function startPanel(live) {
     const target = document.querySelector(place) ?? document.getElementById("panel-title");
     if (target) target.focus({ preventScroll: true });
     else if (inside && opener) document.querySelector(`a[href="${CSS.escape(opener)}"]`)?.focus();
+    if (!target) opener = "";
   };
   document.body.addEventListener("htmx:afterSwap", changed);
   document.body.addEventListener("htmx:historyRestore", changed);
