@@ -83,7 +83,7 @@ function startPanel(live) {
     else if (inside && opener) document.querySelector(`a[href="${CSS.escape(opener)}"]`)?.focus();
     if (!target) opener = "";
   };
-  document.body.addEventListener("htmx:afterSwap", changed);
+  document.body.addEventListener("htmx:afterSettle", changed); // its links work from then on
   document.body.addEventListener("htmx:historyRestore", changed);
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, textarea, select, dialog");
