@@ -85,19 +85,9 @@ def _run(file: str, env: Mapping[str, str]) -> Outcome:
 def _output_of(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, str]:
     """Exit code and output of the Windows Python; one that takes too long is ended."""
     pieces: list[bytes] = []
-    process = subprocess.Popen(
-        ["wine", str(wine.PYTHON / "python.exe"), *arguments],
-        cwd=wine.HOME,
-        env=env,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert process.stdin
-    assert process.stdout
-    process.stdin.close()
+    process, output = wine.begin([str(wine.PYTHON / "python.exe"), *arguments], env)
     # Not until the end of the pipe: what the program leaves behind may hold it.
-    reader = threading.Thread(target=pieces.extend, args=(process.stdout,), daemon=True)
+    reader = threading.Thread(target=pieces.extend, args=(output,), daemon=True)
     reader.start()
     try:
         code = process.wait(LIMIT)

@@ -52,23 +52,12 @@ def environment(locale: str = "C.UTF-8", **more: str) -> dict[str, str]:
 def run(command: Sequence[str], env: Mapping[str, str], *, silence: float) -> int:
     """Run a program under wine and pass its output on; the exit code.
 
-    One that prints nothing for `silence` seconds hangs: it is ended, and that is said. It gets
-    pipes: with a regular Linux file as stdin or stdout a Windows Python ends at once.
+    One that prints nothing for `silence` seconds hangs: it is ended, and that is said.
     """
-    process = subprocess.Popen(
-        ["wine", *command],
-        cwd=HOME,
-        env=env,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert process.stdin
-    assert process.stdout
-    process.stdin.close()
+    process, output = begin(command, env)
     # Not until the end of the pipe: what the program leaves behind may hold it.
     heard = [time.monotonic()]
-    reader = threading.Thread(target=pass_on, args=(process.stdout, heard))
+    reader = threading.Thread(target=pass_on, args=(output, heard))
     reader.start()
     try:
         while True:
@@ -82,6 +71,27 @@ def run(command: Sequence[str], env: Mapping[str, str], *, silence: float) -> in
         end_all(env)
         reader.join()
         process.wait()
+
+
+def begin(
+    command: Sequence[str], env: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """Start a program under wine; the process, and all that it prints.
+
+    It gets pipes: with a regular Linux file as stdin or stdout a Windows Python ends at once.
+    """
+    process = subprocess.Popen(
+        ["wine", *command],
+        cwd=HOME,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdin
+    assert process.stdout
+    process.stdin.close()
+    return process, process.stdout
 
 
 def pass_on(output: IO[bytes], heard: list[float]) -> None:
