@@ -253,7 +253,7 @@ class App:
         for output in self.outputs.values():
             output.close()
         if self.watcher is not None:
-            await in_thread(self.watcher.stop, name="watcher stop")
+            self.watcher.stop()
         await self.controller.shutdown(GRACE)
         await runner.cleanup()
         if self.tray is not None:

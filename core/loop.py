@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -108,6 +110,10 @@ if sys.platform == "win32":
     def proactor_loop() -> asyncio.AbstractEventLoop:
         loop = asyncio.ProactorEventLoop(Proactor())
         loop.set_exception_handler(without_noise)
+        if threading.current_thread() is threading.main_thread():
+            # A signal that finds another wake-up on its way needs none, and no complaint either.
+            wake_up: Any = loop
+            signal.set_wakeup_fd(wake_up._csock.fileno(), warn_on_full_buffer=False)
         return loop
 
     class Proactor(asyncio.IocpProactor):

@@ -92,11 +92,12 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """No callback is asked for after this; returns within a second."""
+        """To be called in the loop: there is no callback after this. The thread ends by itself.
+
+        It is not waited for: the events of Windows take a second to end.
+        """
         self._stopping = True
         self._look_now.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
         observer = _observe(self._folders, self._look_now.set)
@@ -123,8 +124,12 @@ class Watcher:
                 if settling.waiting:
                     pause = SETTLE / 3
                     self._look_now.clear()
-                if over and not self._stopping:
-                    self._bridge.call(callback)
+                if over:
+                    self._bridge.call(self._tell, callback)
+
+    def _tell(self, callback: Callable[[], object]) -> None:
+        if not self._stopping:
+            callback()
 
 
 def _observe(folders: Iterable[Path], tell: Callable[[], None]) -> BaseObserver:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import core.watcher
 from core.bridge import Bridge
 from core.watcher import LONGEST, SETTLE, Settling, Watcher, file_snapshot, plugin_snapshot
-from tests.fakes.waiting import DEADLINE, until
+from tests.fakes.waiting import DEADLINE, until, until_sync
 
 # Settling: when a change is over
 
@@ -277,13 +278,35 @@ def test_a_stop_in_the_middle_of_a_look_is_not_slept_through(
     watcher.start()
     watcher._look_now.set()  # as an event does
     assert looking.wait(DEADLINE)
-    stopping = threading.Thread(target=watcher.stop)
-    stopping.start()
-    assert watcher._look_now.wait(DEADLINE)
+    watcher.stop()
     go_on.set()
-    stopping.join()
     watcher._thread.join(DEADLINE)
     assert not watcher._thread.is_alive()
+
+
+def test_what_was_seen_before_the_stop_is_not_told_after_it(tmp_path: Path) -> None:
+    asked: list[Callable[[], object]] = []
+
+    class Later(Bridge):
+        def call(self, function: Callable[..., object], *args: object) -> None:
+            asked.append(partial(function, *args))
+
+    loop = asyncio.new_event_loop()
+    loop.close()
+    told = Told(tmp_path)
+    watcher = Watcher(
+        Later(loop),
+        plugin_folders=[],
+        config_file=tmp_path / "config.json",
+        on_plugins=told.on_plugins,
+        on_config=told.on_config,
+    )
+    (tmp_path / "config.json").write_text("new")
+    watcher.start()
+    until_sync(lambda: asked)
+    watcher.stop()
+    asked[0]()
+    assert told.config == []
 
 
 async def test_a_closed_loop_is_nobody_to_tell(tmp_path: Path) -> None:
