@@ -22,6 +22,10 @@ CACHE = HOME / ".cache" / "wine"
 PYTHON = CACHE / "python"
 PREFIX = CACHE / "prefix"
 LOCALES = CACHE / "locales"
+OF_MICROSOFT = "ucrtbase,concrt140,msvcp140,vcomp140,vcruntime140,vcruntime140_1"
+"""Not wine's own libraries of these names where there are others. In its msvcp140 a mutex lies
+elsewhere than where code of Visual Studio 2022 looks for it: such code waits in vain, llama.cpp
+for a second at every step. For ucrtbase see patch_dll.py."""
 HUNG = 124
 """The exit code of a program that was ended because it hung."""
 
@@ -41,7 +45,7 @@ def environment(locale: str = "C.UTF-8", **more: str) -> dict[str, str]:
         "WINEPREFIX": str(PREFIX),
         "WINEARCH": "win64",
         "WINEDEBUG": "-all",
-        "WINEDLLOVERRIDES": "mscoree=;mshtml=;ucrtbase=n,b",  # see patch_dll.py
+        "WINEDLLOVERRIDES": f"mscoree=;mshtml=;{OF_MICROSOFT}=n,b",
         "LC_ALL": locale,
         "LOCPATH": str(LOCALES),
         "PYTHONDONTWRITEBYTECODE": "1",
