@@ -8,6 +8,8 @@ rem   LLM-Manager.bat test [ARGS]      all checks and tests; ARGS go to pytest
 
 setlocal EnableExtensions DisableDelayedExpansion
 chcp 65001 >nul
+rem Into a pipe or a file Python writes in another code page otherwise.
+set "PYTHONUTF8=1"
 
 rem A double click as administrator starts in System32.
 if "%~1"=="" cd /d "%~dp0"
