@@ -22,7 +22,7 @@ if sys.platform != "win32":
 
 
 if sys.platform != "win32":  # not skipped: there is nothing in them that could run here
-    collect_ignore = ["test_job_object.py", "test_port_table.py"]
+    collect_ignore = ["test_job_object.py", "test_manager_ends.py", "test_port_table.py"]
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Any]:

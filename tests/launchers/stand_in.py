@@ -38,7 +38,10 @@ async def manage(folder: Path, shapes: list[str]) -> None:
         started.append(launcher.start(spec, instance_id=shape, host="127.0.0.1", port=port))
         await asyncio.sleep(0)
     for process in started:
-        await process.output.readuntil(b"listening")
+        try:
+            await process.output.readuntil(b"listening")
+        except asyncio.IncompleteReadError as error:
+            sys.exit(error.partial.decode(errors="replace"))
     print(os.getpid(), "up", flush=True)
     await asyncio.Event().wait()
 

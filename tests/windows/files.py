@@ -1,7 +1,7 @@
-"""Test files one by one on the Windows Python, two at a time, each in a process of its own.
+"""Test files in batches on the Windows Python, two at a time, each batch in a process of its own.
 
 wine loses a process or a file handle now and then, under load more often ("wine client error",
-error 1359): what that costs is one file, and a file that failed is tried once more. Both are told.
+error 1359): what that costs is one batch, and one that failed is tried once more. Both are told.
 """
 
 from __future__ import annotations
@@ -14,19 +14,30 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.windows import wine
 
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not soak")
 AT_A_TIME = 2
 LIMIT = 420.0
-"""Seconds for one file."""
+"""Seconds for one batch."""
 LAST_WORDS = 5.0
 """Seconds in which the output of a process that has ended may arrive."""
 NOTHING_COLLECTED = 5
-LONGEST = ("tests/launchers/test_job_object.py", "tests/e2e/test_windows.py")
-"""Minutes each: they begin first."""
+LONGEST = (
+    "tests/launchers/test_manager_ends.py",
+    "tests/test_devices.py",
+    "tests/e2e/test_live_changes.py",
+    "tests/e2e/test_requests.py",
+    "tests/e2e/test_start_and_end.py",
+    "tests/e2e/test_windows.py",
+    "tests/test_launch_batch.py",
+    "tests/test_watcher.py",
+    "tests/e2e/test_faults.py",
+)
+"""Half a minute to some minutes each: they begin first, each a batch of its own."""
+IN_A_BATCH = 8
+"""Files of those that take some seconds each, most of them for the imports."""
 
 _CLOSING = re.compile(r"^=*\s*(?:\d+ \w+(?:, )?)+ in [\d.]+s.*$", re.MULTILINE)
 _COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?)")
@@ -35,9 +46,9 @@ _SKIPS = re.compile(r"^=+ skipped: .*?=+\n((?:.+\n)*)", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one run of one file brought."""
+    """What one run of one batch brought."""
 
-    file: str
+    batch: str
     good: bool
     counts: Counter[str]
     seconds: float
@@ -46,7 +57,7 @@ class Outcome:
     @property
     def line(self) -> str:
         counts = ", ".join(f"{number} {word}" for word, number in self.counts.items())
-        return f"{self.file}: {counts or 'no result'} in {self.seconds:.0f} s"
+        return f"{self.batch}: {counts or 'no result'} in {self.seconds:.0f} s"
 
     @property
     def skips(self) -> list[str]:
@@ -56,30 +67,38 @@ class Outcome:
 
 
 def run_all(files: Sequence[str], env: Mapping[str, str]) -> list[Outcome]:
-    """The last outcome of every file, in their order; each is printed as soon as it is there."""
+    """The last outcome of every batch of these files; each is printed as soon as it is there."""
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        return list(pool.map(lambda file: _run_twice(file, env), files))
+        return list(pool.map(lambda batch: _run_twice(batch, env), batches(files)))
 
 
-def _run_twice(file: str, env: Mapping[str, str]) -> Outcome:
-    outcome = _run(file, env)
+def batches(files: Sequence[str]) -> list[list[str]]:
+    """The long ones alone, in their order, then the others."""
+    alone = [[file] for file in LONGEST if file in files]
+    short = [file for file in files if file not in LONGEST]
+    return alone + [short[n : n + IN_A_BATCH] for n in range(0, len(short), IN_A_BATCH)]
+
+
+def _run_twice(batch: Sequence[str], env: Mapping[str, str]) -> Outcome:
+    outcome = _run(batch, env)
     if not outcome.good:
         print(f"{outcome.output}\n{outcome.line}: tried once more", flush=True)
-        outcome = _run(file, env)
+        outcome = _run(batch, env)
         if not outcome.good:
             print(outcome.output, flush=True)
     print(outcome.line, flush=True)
     return outcome
 
 
-def _run(file: str, env: Mapping[str, str]) -> Outcome:
+def _run(batch: Sequence[str], env: Mapping[str, str]) -> Outcome:
     began = time.monotonic()
-    code, output = _output_of([*PYTEST, file], env)
+    code, output = _output_of([*PYTEST, *batch], env)
     closing = _CLOSING.findall(output)
     counts = Counter({word: int(n) for n, word in _COUNT.findall(closing[-1] if closing else "")})
     good = code == NOTHING_COLLECTED or (code == 0 and counts["passed"] + counts["skipped"] > 0)
     counts = Counter({word: n for word, n in counts.items() if n})
-    return Outcome(file, good, counts, time.monotonic() - began, output)
+    name = batch[0] if len(batch) == 1 else f"{batch[0]} to {batch[-1]}"
+    return Outcome(name, good, counts, time.monotonic() - began, output)
 
 
 def _output_of(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, str]:
@@ -100,7 +119,7 @@ def _output_of(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, s
 
 
 def report(outcomes: Sequence[Outcome]) -> int:
-    """Print what was skipped and the sums; 1 if a file failed."""
+    """Print what was skipped and the sums; 1 if a batch failed."""
     total: Counter[str] = Counter()
     for outcome in outcomes:
         total += outcome.counts
@@ -116,11 +135,7 @@ def report(outcomes: Sequence[Outcome]) -> int:
 
 
 def test_files(but: Mapping[str, str]) -> list[str]:
-    """Every test file that stands for itself, but those below `but`; the long ones first."""
-    found = sorted(path.relative_to(wine.HOME).as_posix() for path in _all())
-    kept = [file for file in found if not any(file.startswith(each) for each in but)]
-    return sorted(kept, key=lambda file: (file not in LONGEST, not file.startswith("tests/e2e/")))
-
-
-def _all() -> list[Path]:
-    return list((wine.HOME / "tests").rglob("test_*.py"))
+    """Every test file but those below `but`."""
+    found = (wine.HOME / "tests").rglob("test_*.py")
+    names = sorted(path.relative_to(wine.HOME).as_posix() for path in found)
+    return [name for name in names if not name.startswith(tuple(but))]

@@ -1,4 +1,4 @@
-"""Files of tests one by one: what counts as good, the second try, the sums."""
+"""Files of tests in batches: what counts as good, the second try, the sums."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def outcomes(
 ) -> list[files.Outcome]:
     left = list(runs)
     monkeypatch.setattr(files, "AT_A_TIME", 1)
+    monkeypatch.setattr(files, "IN_A_BATCH", 1)
     monkeypatch.setattr(files, "_output_of", lambda arguments, env: left.pop(0))
     found = files.run_all(paths, {})
     assert left == []
@@ -46,7 +47,7 @@ def test_a_good_run_is_counted_and_its_skips_are_named(
 
 
 @pytest.mark.parametrize("first", [(1, BAD), (-9, LOST), (0, ""), (files.wine.HUNG, GOOD)])
-def test_a_file_that_failed_is_tried_once_more_and_that_is_told(
+def test_a_batch_that_failed_is_tried_once_more_and_that_is_told(
     first: tuple[int, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert files.report(outcomes(monkeypatch, first, (0, GOOD))) == 0
@@ -60,7 +61,7 @@ def test_a_file_that_failed_is_tried_once_more_and_that_is_told(
     ("second", "sums"),
     [((1, BAD), "2 passed, 2 failed, 0 skipped"), ((-9, LOST), "0 passed, 1 failed, 0 skipped")],
 )
-def test_a_file_that_fails_twice_has_failed(
+def test_a_batch_that_fails_twice_has_failed(
     second: tuple[int, str],
     sums: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -68,6 +69,13 @@ def test_a_file_that_fails_twice_has_failed(
 ) -> None:
     assert files.report(outcomes(monkeypatch, (1, BAD), second)) == 1
     assert capsys.readouterr().out.endswith(f"Windows: {sums}\n")
+
+
+def test_long_files_come_first_and_alone_short_ones_share_a_process() -> None:
+    *_, last, first = files.LONGEST
+    short = [f"tests/test_{number}.py" for number in range(files.IN_A_BATCH + 1)]
+    assert files.batches([first, *short, last]) == [[last], [first], short[:-1], short[-1:]]
+    assert [file for file in files.LONGEST if not (HOME / file).exists()] == []
 
 
 def test_what_is_left_out_exists() -> None:
