@@ -1,8 +1,8 @@
 """All checks, the quick ones first: `run_tests.py [--all] [pytest arguments]`.
 
 What needs a browser or a screen is skipped with its reason where they are missing; with --all (see
-tests/setup-debian.sh) a skipped test is a failed run. `python -m tests.windows.run` runs them on a
-Windows Python.
+tests/setup-debian.sh) a skipped test is a failed run, and all that makes sense there runs on a
+Windows Python as well.
 """
 # ruff: noqa: T201  (a program for a terminal)
 
@@ -19,6 +19,7 @@ OTHER_SYSTEMS = (("mypy", "--platform", "win32"), ("mypy", "--platform", "darwin
 # A file stays in one process: what its tests share (a browser, a model server) starts once.
 PYTEST = ("pytest", "-n", "2", "--dist", "loadfile")
 SLOWEST = ("--durations=15",)
+WINDOWS = ("tests.windows.run",)
 
 
 def main(arguments: list[str]) -> int:
@@ -28,7 +29,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--all"]:
         del arguments[0]
         os.environ["LLM_MANAGER_TEST_ALL"] = "1"
-        steps = [*QUICK, *OTHER_SYSTEMS, (*PYTEST, *(arguments or SLOWEST))]
+        steps = [*QUICK, *OTHER_SYSTEMS, (*PYTEST, *(arguments or SLOWEST)), WINDOWS]
     for step in steps:
         if status := run(*step):
             return status

@@ -51,15 +51,16 @@ def test_the_first_failure_ends_the_run(
     assert calls[-1][0] == "mypy"
 
 
-def test_all_checks_the_types_of_every_system(
-    runner: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_checks_every_system(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     _, calls = run(runner, monkeypatch, "--all")
-    assert [call[0] for call in calls] == ["ruff", "ruff", "mypy", "mypy", "mypy", "pytest"]
+    types = ["mypy", "mypy", "mypy"]
+    assert [call[0] for call in calls] == ["ruff", "ruff", *types, "pytest", "tests.windows.run"]
 
 
 def test_all_forbids_skips(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     _, calls = run(runner, monkeypatch, "--all", "-x")
     assert os.environ["LLM_MANAGER_TEST_ALL"] == "1"
-    assert "--all" not in calls[-1]
-    assert [call[0] for call in calls[-2:]] == ["mypy", "pytest"]
+    *_, pytest_call, windows = calls
+    assert pytest_call[0] == "pytest"
+    assert pytest_call[-1] == "-x"
+    assert windows == ("tests.windows.run",)

@@ -1,12 +1,11 @@
 """Tests on a Windows Python under wine, for Linux: `python -m tests.windows.run [ARGUMENTS]`.
 
-(nothing)                    everything that makes sense there; then what depends on the code
-                             page once more, on a Chinese Windows
--m pytest tests/test_x.py    whatever a Windows Python is to run
---locale zh_CN.UTF-8 ...     the same on a Chinese Windows
+(nothing)                    everything that makes sense there, on a Chinese Windows; then what
+                             depends on the code page once more, on a western one
+-m pytest tests/test_x.py    whatever a Windows Python is to run, on a western Windows
+--locale zh_CN.UTF-8 ...     the same on a Chinese one
 
-The first run makes that Windows: a minute, and 150 MB of downloads. It is a command of its own: on
-two busy cores wine loses what no Windows loses (a wake-up of llama.cpp's threads, a file handle).
+The first run makes that Windows: a minute, and 150 MB of downloads.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from contextlib import contextmanager
 
 from tests.windows import files, prefix, wine
 
-CHINESE = "zh_CN.UTF-8"
-ONLY_COMPUTE = "only computes, the same everywhere"
+CHINESE, WESTERN = "zh_CN.UTF-8", "C.UTF-8"
+"""Code page 936, and 1252."""
 ELSEWHERE = {
     "tests/test_architecture.py": "reads the source, which is the same everywhere",
     "tests/test_docs.py": "reads the documents",
@@ -29,47 +28,12 @@ ELSEWHERE = {
     "tests/test_run_tests.py": "tests the tests",
     "tests/windows/": "is what runs the tests there",
     "tests/webui/test_browser.py": "its browser is one of Linux",
-    **dict.fromkeys(
-        (
-            "tests/config/test_diff.py",
-            "tests/config/test_edit.py",
-            "tests/config/test_load.py",
-            "tests/config/test_migrate.py",
-            "tests/config/test_model.py",
-            "tests/config/test_parse.py",
-            "tests/config/test_program.py",
-            "tests/config/test_schema.py",
-            "tests/config/test_validate.py",
-            "tests/test_answer_head.py",
-            "tests/test_catalog.py",
-            "tests/test_domain.py",
-            "tests/test_errors.py",
-            "tests/test_event_stream.py",
-            "tests/test_foresight.py",
-            "tests/test_form.py",
-            "tests/test_record.py",
-            "tests/test_refusals.py",
-            "tests/test_states.py",
-            "tests/test_status.py",
-            "tests/test_tray_texts.py",
-            "tests/test_usage.py",
-            "tests/webui/test_board.py",
-            "tests/webui/test_history.py",
-            "tests/webui/test_texts.py",
-            "tests/webui/test_views.py",
-        ),
-        ONLY_COMPUTE,
-    ),
     "tests/e2e/test_ownership.py": "POSIX only: signals; test_windows.py kills a manager there",
     "tests/e2e/test_openai_clients.py": "the OpenAI clients are the same everywhere",
     "tests/launchers/test_guarded.py": "POSIX only: the guardian",
     "tests/launchers/test_guardian.py": "POSIX only: the guardian",
     "tests/launchers/test_local.py": "POSIX only: sh scripts",
     "tests/launchers/test_output.py": "POSIX only: pipes",
-    "tests/scheduling/": ONLY_COMPUTE,
-    "tests/test_access.py": ONLY_COMPUTE,
-    "tests/test_exchange.py": ONLY_COMPUTE,
-    "tests/test_framing.py": ONLY_COMPUTE,
 }
 """What is not run on Windows: beginnings of paths, and why."""
 DEPENDS_ON_THE_CODE_PAGE = (
@@ -89,7 +53,7 @@ def main(arguments: list[str]) -> int:
     if lacking := wine.missing():
         print(f"not installed: {lacking} (tests/setup-debian.sh installs them)")
         return 1
-    locale = "C.UTF-8"
+    locale = WESTERN
     if arguments[:1] == ["--locale"]:
         locale = arguments[1]
         del arguments[:2]
@@ -100,8 +64,8 @@ def main(arguments: list[str]) -> int:
         for path, reason in ELSEWHERE.items():
             print(f"not run on Windows: {path} ({reason})")
         outcomes = [
-            *whole(files.test_files(ELSEWHERE), "C.UTF-8"),
-            *whole(DEPENDS_ON_THE_CODE_PAGE, CHINESE),
+            *whole(files.test_files(ELSEWHERE), CHINESE),
+            *whole(DEPENDS_ON_THE_CODE_PAGE, WESTERN),
         ]
     return files.report(outcomes)
 
