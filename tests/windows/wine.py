@@ -48,7 +48,6 @@ def environment(locale: str = "C.UTF-8", **more: str) -> dict[str, str]:
         "WINEDLLOVERRIDES": f"mscoree=;mshtml=;{OF_MICROSOFT}=n,b",
         "LC_ALL": locale,
         "LOCPATH": str(LOCALES),
-        "PYTHONDONTWRITEBYTECODE": "1",
         **more,
     }
 
