@@ -1,7 +1,8 @@
 """Test files in batches on the Windows Python, two at a time, each batch in a process of its own.
 
 wine loses a process or a file handle now and then, under load more often ("wine client error",
-error 1359): what that costs is one batch, and one that failed is tried once more. Both are told.
+error 1359). So what failed is tried once more, all of a batch whose process was lost, else only the
+tests that failed; and that is told.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.windows import wine
 
-PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not soak")
+PYTEST = ("-m", "pytest", "-p", "no:xdist", "-m", "not soak")
+FIRST, AGAIN = "--cache-clear", "--last-failed"
 AT_A_TIME = 2
 LIMIT = 420.0
 """Seconds for one batch."""
 LAST_WORDS = 5.0
 """Seconds in which the output of a process that has ended may arrive."""
-NOTHING_COLLECTED = 5
+FAILED, NOTHING_COLLECTED = 1, 5
+"""Exit codes of pytest."""
 LONGEST = (
     "tests/launchers/test_manager_ends.py",
     "tests/test_devices.py",
@@ -51,19 +54,17 @@ class Outcome:
     batch: str
     good: bool
     counts: Counter[str]
+    skips: list[str]
+    """Name and reason of what was skipped, a line each."""
     seconds: float
     output: str
+    failed: bool
+    """Came to its end, and some tests failed."""
 
     @property
     def line(self) -> str:
         counts = ", ".join(f"{number} {word}" for word, number in self.counts.items())
         return f"{self.batch}: {counts or 'no result'} in {self.seconds:.0f} s"
-
-    @property
-    def skips(self) -> list[str]:
-        """Name and reason of what was skipped, a line each."""
-        found = _SKIPS.search(self.output)
-        return [line for line in found[1].splitlines() if ": " in line] if found else []
 
 
 def run_all(files: Sequence[str], env: Mapping[str, str]) -> list[Outcome]:
@@ -80,25 +81,42 @@ def batches(files: Sequence[str]) -> list[list[str]]:
 
 
 def _run_twice(batch: Sequence[str], env: Mapping[str, str]) -> Outcome:
-    outcome = _run(batch, env)
+    outcome = _run(batch, FIRST, env)
     if not outcome.good:
         print(f"{outcome.output}\n{outcome.line}: tried once more", flush=True)
-        outcome = _run(batch, env)
+        outcome = _together(outcome, _run(batch, AGAIN, env))
         if not outcome.good:
             print(outcome.output, flush=True)
     print(outcome.line, flush=True)
     return outcome
 
 
-def _run(batch: Sequence[str], env: Mapping[str, str]) -> Outcome:
+def _run(batch: Sequence[str], which: str, env: Mapping[str, str]) -> Outcome:
     began = time.monotonic()
-    code, output = _output_of([*PYTEST, *batch], env)
+    cache = f"cache_dir={wine.CACHE.relative_to(wine.HOME).as_posix()}/pytest/{batch[0]}"
+    code, output = _output_of([*PYTEST, "-o", cache, which, *batch], env)
     closing = _CLOSING.findall(output)
     counts = Counter({word: int(n) for n, word in _COUNT.findall(closing[-1] if closing else "")})
-    good = code == NOTHING_COLLECTED or (code == 0 and counts["passed"] + counts["skipped"] > 0)
-    counts = Counter({word: n for word, n in counts.items() if n})
-    name = batch[0] if len(batch) == 1 else f"{batch[0]} to {batch[-1]}"
-    return Outcome(name, good, counts, time.monotonic() - began, output)
+    skips = _SKIPS.search(output)
+    return Outcome(
+        batch[0] if len(batch) == 1 else f"{batch[0]} to {batch[-1]}",
+        code == NOTHING_COLLECTED or (code == 0 and counts["passed"] + counts["skipped"] > 0),
+        Counter({word: n for word, n in counts.items() if n}),
+        [line for line in skips[1].splitlines() if ": " in line] if skips else [],
+        time.monotonic() - began,
+        output,
+        code == FAILED,
+    )
+
+
+def _together(first: Outcome, again: Outcome) -> Outcome:
+    """The outcome of both; the second run was one of all tests unless some had failed."""
+    if not first.failed:
+        return again
+    kept = Counter({word: first.counts[word] for word in ("passed", "skipped")})
+    seconds = first.seconds + again.seconds
+    skips = first.skips + again.skips
+    return replace(again, counts=kept + again.counts, skips=skips, seconds=seconds)
 
 
 def _output_of(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, str]:

@@ -26,12 +26,19 @@ LOST = "..\nwine client error:3a0: sendmsg: Bad file descriptor\n"
 def outcomes(
     monkeypatch: pytest.MonkeyPatch, *runs: tuple[int, str], paths: Sequence[str] = ("a",)
 ) -> list[files.Outcome]:
-    left = list(runs)
+    left, ways = list(runs), []
+
+    def run(arguments: Sequence[str], env: object) -> tuple[int, str]:
+        ways.append(arguments[-2])
+        return left.pop(0)
+
     monkeypatch.setattr(files, "AT_A_TIME", 1)
     monkeypatch.setattr(files, "IN_A_BATCH", 1)
-    monkeypatch.setattr(files, "_output_of", lambda arguments, env: left.pop(0))
+    monkeypatch.setattr(files, "_output_of", run)
     found = files.run_all(paths, {})
     assert left == []
+    assert ways.count(files.FIRST) == len(paths)
+    assert ways.count(files.AGAIN) == len(runs) - len(paths)
     return found
 
 
@@ -46,20 +53,31 @@ def test_a_good_run_is_counted_and_its_skips_are_named(
     assert "once more" not in told
 
 
-@pytest.mark.parametrize("first", [(1, BAD), (-9, LOST), (0, ""), (files.wine.HUNG, GOOD)])
-def test_a_batch_that_failed_is_tried_once_more_and_that_is_told(
-    first: tuple[int, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("first", "sums"),
+    [
+        ((1, BAD), "5 passed, 0 failed, 3 skipped"),
+        ((-9, LOST), "3 passed, 0 failed, 3 skipped"),
+        ((0, ""), "3 passed, 0 failed, 3 skipped"),
+        ((files.wine.HUNG, GOOD), "3 passed, 0 failed, 3 skipped"),
+    ],
+)
+def test_what_failed_is_tried_once_more_and_that_is_told(
+    first: tuple[int, str],
+    sums: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert files.report(outcomes(monkeypatch, first, (0, GOOD))) == 0
     told = capsys.readouterr().out
     assert "tried once more" in told
     assert first[1] in told
-    assert told.endswith("Windows: 3 passed, 0 failed, 3 skipped\n")
+    assert told.endswith(f"Windows: {sums}\n")
 
 
 @pytest.mark.parametrize(
     ("second", "sums"),
-    [((1, BAD), "2 passed, 2 failed, 0 skipped"), ((-9, LOST), "0 passed, 1 failed, 0 skipped")],
+    [((1, BAD), "4 passed, 2 failed, 0 skipped"), ((-9, LOST), "2 passed, 1 failed, 0 skipped")],
 )
 def test_a_batch_that_fails_twice_has_failed(
     second: tuple[int, str],
