@@ -7,6 +7,8 @@ rem   LLM-Manager.bat ps               any other arguments go to main.py: see RE
 rem   LLM-Manager.bat test [ARGS]      all checks and tests; ARGS go to pytest
 
 setlocal EnableExtensions DisableDelayedExpansion
+rem "Active code page: 936", and a full stop behind it in some languages.
+for /f "tokens=2 delims=:" %%C in ('chcp') do for /f "delims=. " %%D in ("%%C") do set "CODE_PAGE=%%D"
 chcp 65001 >nul
 rem Into a pipe or a file Python writes in another code page otherwise.
 set "PYTHONUTF8=1"
@@ -48,7 +50,8 @@ if not %errorlevel%==0 goto failed
 if "%~1"=="" goto double_click
 if "%~1"=="test" goto test
 "%~dp0.venv\Scripts\python.exe" "%~dp0main.py" %*
-exit /b %errorlevel%
+set "STATUS=%errorlevel%"
+goto end
 
 :double_click
 start "" ".venv\Scripts\pythonw.exe" main.py
@@ -56,7 +59,8 @@ exit /b 0
 
 :test
 "%~dp0.venv\Scripts\python.exe" "%~dp0scripts\run_tests.py" %*
-exit /b %errorlevel%
+set "STATUS=%errorlevel%"
+goto end
 
 :no_python
 echo.
@@ -70,4 +74,9 @@ echo.
 :failed
 rem Keep the window of a double click open, so that the message can be read.
 if "%~1"=="" pause
-exit /b 1
+set "STATUS=1"
+
+:end
+rem The console goes on with the code page that it had.
+if defined CODE_PAGE chcp %CODE_PAGE% >nul
+exit /b %STATUS%

@@ -9,11 +9,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Protocol
+from typing import Any, Protocol
+
+from core.interpreter import windowless
 
 NAME = "LLM-Manager"
 MAC_LABEL = "local.llm-manager"
 RUN_KEY = r"Software\Microsoft\Windows\CurrentVersion\Run"
+APPROVED_KEY = r"Software\Microsoft\Windows\CurrentVersion\Explorer\StartupApproved\Run"
+"""Where the task manager and the settings keep that the user switched an entry off."""
+LONGEST_COMMAND = 260
+"""Characters of a command in the Run key (Microsoft, "Run and RunOnce Registry Keys")."""
 PATH_OPTIONS = ("--config", "--logs")
 
 
@@ -31,6 +37,8 @@ def autostart(main: Path, arguments: Sequence[str]) -> Autostart | None:
     python, folder = Path(sys.executable), main.parent
     command = [str(python), str(main), *absolute(arguments, Path.cwd())]
     if sys.platform == "win32":
+        if "WindowsApps" in sys.base_prefix:
+            return None  # a Python of the Store has a registry of its own, which no logon reads
         return RunValue(run_value([str(windowless(python)), *command[1:]]))
     if sys.platform == "darwin":
         agents = Path.home() / "Library" / "LaunchAgents"
@@ -144,32 +152,57 @@ class RunValue:
 
         try:
             with winreg.OpenKey(winreg.HKEY_CURRENT_USER, RUN_KEY) as key:
-                return bool(winreg.QueryValueEx(key, NAME)[0] == self.command)
+                ours = winreg.QueryValueEx(key, NAME)[0] == self.command
         except OSError:
             return False
+        return ours and not _switched_off()
 
     def switch(self, on: bool) -> None:
         if sys.platform != "win32":
             raise OSError("only Windows has a Run key")
         import winreg
 
+        if on and len(self.command) > LONGEST_COMMAND:
+            raise OSError(
+                f"Windows starts no command of more than {LONGEST_COMMAND} characters, and this one"
+                f" has {len(self.command)}: {self.command}"
+            )
+        _forget(APPROVED_KEY)
+        if not on:
+            _forget(RUN_KEY)
+            return
         with winreg.CreateKey(winreg.HKEY_CURRENT_USER, RUN_KEY) as key:
-            if on:
-                winreg.SetValueEx(key, NAME, 0, winreg.REG_SZ, self.command)
-                return
-            try:
-                winreg.DeleteValue(key, NAME)
-            except FileNotFoundError:
-                return
+            winreg.SetValueEx(key, NAME, 0, winreg.REG_SZ, self.command)
+
+
+def _switched_off() -> bool:
+    """The first byte of what the task manager notes is odd then."""
+    if sys.platform != "win32":
+        return False
+    import winreg
+
+    try:
+        with winreg.OpenKey(winreg.HKEY_CURRENT_USER, APPROVED_KEY) as key:
+            note: Any = winreg.QueryValueEx(key, NAME)[0]
+    except OSError:
+        return False
+    return isinstance(note, bytes) and bool(note[:1]) and note[0] % 2 == 1
+
+
+def _forget(path: str) -> None:
+    """Take our value out of this key of the user."""
+    if sys.platform != "win32":
+        return
+    import winreg
+
+    try:
+        with winreg.OpenKey(winreg.HKEY_CURRENT_USER, path, 0, winreg.KEY_SET_VALUE) as key:
+            winreg.DeleteValue(key, NAME)
+    except FileNotFoundError:
+        return
 
 
 def run_value(command: Sequence[str]) -> str:
     """The command line: both paths quoted, whether they hold spaces or not."""
     python, main, *rest = command
     return f'"{python}" "{main}" {subprocess.list2cmdline(rest)}'.rstrip()
-
-
-def windowless(python: Path) -> Path:
-    """pythonw.exe beside python.exe, if it is there: no console window."""
-    quiet = python.with_name(python.name.lower().replace("python.exe", "pythonw.exe"))
-    return quiet if quiet.is_file() else python

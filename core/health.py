@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from core.bridge import in_thread
+from core.launchers import ports
 from core.launchers.base import Process
 
 HOST = "127.0.0.1"
@@ -21,6 +22,8 @@ LOOK_AROUND = 12
 
 async def port_answers(port: int) -> bool:
     """Whether anybody accepts connections at the port of this machine."""
+    if await ports.surely_nobody(port):
+        return False
     try:
         async with asyncio.timeout(2.0):
             _, writer = await asyncio.open_connection(HOST, port)

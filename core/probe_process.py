@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.interpreter import with_console
 from core.plugin_loading import ROOT
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class ProbeProcess:
     ) -> ProbeProcess:
         """Raises OSError. `group` gets the task that reads the child's stderr."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "core.device_probe", str(folder)),
+            *(with_console(), "-m", "core.device_probe", str(folder)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
 from core.domain import DeviceReading, Model, Variant
 from core.health import HOST
+from core.interpreter import with_console
 from core.launchers.ports import bind_probe, free_port
 
 
@@ -28,7 +28,7 @@ def script_env(
         "LLM_MODEL": model.name,
         "LLM_VARIANT": variant.name,
         "LLM_DEVICES": ",".join(variant.devices),
-        "LLM_MANAGER_PYTHON": sys.executable.replace("pythonw.exe", "python.exe"),
+        "LLM_MANAGER_PYTHON": with_console(),
         "PYTHONUTF8": "1",
     }
     indices = [readings[d].index for d in variant.devices if d in readings]

@@ -63,7 +63,7 @@ def import_pystray(env: dict[str, str] | os._Environ[str]) -> Any:
     raise ImportError("; ".join(reasons))
 
 
-def icon_class(pystray: Any, report: Callable[[str], None]) -> Any:
+def icon_class(pystray: Any, report: Callable[[str], None], end: Callable[[], None]) -> Any:
     """pystray's Icon with two more methods, `post` and `appear`, in the way of its backend."""
     backend = backend_of(pystray)
     if backend in ("gtk", "appindicator"):
@@ -73,7 +73,7 @@ def icon_class(pystray: Any, report: Callable[[str], None]) -> Any:
     if backend == "win32":
         from core import tray_windows
 
-        return tray_windows.icon_class(pystray.Icon, report)
+        return tray_windows.icon_class(pystray.Icon, report, end)
     return _plain_icon_class(pystray.Icon, report)
 
 
@@ -109,7 +109,8 @@ class Panel:
         """The desktop keeps a copy of the menu, and has to be told of every change."""
         self._shown: Sequence[Entry] = ()
         self._draw = functools.cache(draw)
-        self._icon: Any = icon_class(pystray, desk.report)(
+        end = functools.partial(desk.act, Action("quit"))
+        self._icon: Any = icon_class(pystray, desk.report, end)(
             NAME, self._draw(mood), tooltip, pystray.Menu(self._items)
         )
 

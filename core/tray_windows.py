@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from core.signals import PATIENCE
+
 log = logging.getLogger(__name__)
 
 POST = 0x0400 + 77
 """A window message of our own (pystray's are WM_USER + 10 and 11): run what was posted."""
 WM_RBUTTONUP = 0x0205
+WM_QUERYENDSESSION, WM_ENDSESSION = 0x0011, 0x0016
 TRIES, PAUSE = 30, 2.0
 """After a logon the taskbar may come later than we do."""
 
 
-def icon_class(base: Any, report: Callable[[str], None]) -> Any:
-    """`base`, with `post` and `appear`, and a menu that is never destroyed while it is open."""
+def icon_class(base: Any, report: Callable[[str], None], end: Callable[[], None]) -> Any:
+    """`base`, with `post` and `appear`, and a menu that is never destroyed while it is open.
+
+    It calls `end` when the user logs off, and once more if that does not help.
+    """
     from pystray._util import win32
 
     class Icon(base):  # type: ignore[misc]
@@ -27,6 +34,8 @@ def icon_class(base: Any, report: Callable[[str], None]) -> Any:
             self._posted: deque[Callable[[], None]] = deque()
             self._menu_open = False
             self._message_handlers[POST] = self._run_posted
+            self._message_handlers[WM_QUERYENDSESSION] = lambda _w, _l: True
+            self._message_handlers[WM_ENDSESSION] = self._end_session
 
         def appear(self) -> None:
             """In pystray's set-up thread: the message loop runs already."""
@@ -41,6 +50,14 @@ def icon_class(base: Any, report: Callable[[str], None]) -> Any:
                     report("on")
                     break
 
+        def _show(self) -> None:
+            super()._show()
+            # Nobody looks at what the taskbar answered to that; it changes only what it has.
+            size = ctypes.sizeof(win32.NOTIFYICONDATAW)
+            data = win32.NOTIFYICONDATAW(cbSize=size, hWnd=self._hwnd)
+            if not win32.Shell_NotifyIcon(win32.NIM_MODIFY, data):
+                raise OSError("it did not take the icon")
+
         def post(self, function: Callable[[], None]) -> None:
             self._posted.append(function)
             if self._hwnd is not None:
@@ -52,6 +69,12 @@ def icon_class(base: Any, report: Callable[[str], None]) -> Any:
                     self._posted.popleft()()
                 except Exception:  # Explorer may be gone for a moment
                     log.debug("the tray icon could not be changed", exc_info=True)
+
+        def _end_session(self, ending: int, _l: int) -> None:
+            """The user logs off, or the computer shuts down: we are killed once this returns."""
+            for _ in range(2 if ending else 0):
+                end()
+                threading.Event().wait(PATIENCE)
 
         def _update_menu(self) -> None:
             if not self._menu_open:

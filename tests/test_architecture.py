@@ -19,7 +19,7 @@ EXCEPTIONS_TO_LENGTH = {"core/model_controller.py", "core/instance.py"}
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
         "errors", "events", "log", "bridge", "loop", "signals", "output", "states", "log_file",
-        "sentences",
+        "sentences", "interpreter",
     ),
     ("scheduling", "config", "domain"),
     ("launchers",),

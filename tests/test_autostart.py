@@ -7,6 +7,7 @@ import plistlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -21,7 +22,6 @@ from core.autostart import (
     desktop_folder,
     launch_agent,
     run_value,
-    windowless,
 )
 
 AWKWARD = 'a b"c$d`e\\f%g;h&i 模型'
@@ -77,14 +77,6 @@ def test_a_launch_agent_runs_the_very_command() -> None:
 )
 def test_a_run_value_quotes_both_paths(command: tuple[str, ...], value: str) -> None:
     assert run_value(command) == value
-
-
-def test_windows_starts_without_a_console_where_it_can(tmp_path: Path) -> None:
-    python = tmp_path / "python.exe"
-    assert windowless(python) == python
-    (tmp_path / "pythonw.exe").touch()
-    assert windowless(python) == tmp_path / "pythonw.exe"
-    assert windowless(tmp_path / "pythonw.exe") == tmp_path / "pythonw.exe"
 
 
 def test_paths_among_the_arguments_hold_in_any_folder(tmp_path: Path) -> None:
@@ -154,15 +146,43 @@ if sys.platform != "win32":
             RunValue("x").switch(True)
 
 else:
+    import winreg
 
-    def test_the_run_value_is_written_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.fixture
+    def switch(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunValue]:
         monkeypatch.setattr(module, "NAME", "LLM-Manager-Test")
-        switch = RunValue(run_value([sys.executable, r"C:\x y\main.py"]))
-        try:
-            switch.switch(True)
-            assert switch.enabled()
-            assert not RunValue("another").enabled()
-        finally:
-            switch.switch(False)
+        value = RunValue(run_value([sys.executable, r"C:\x y\main.py"]))
+        yield value
+        value.switch(False)
+
+    def test_the_run_value_is_written_and_removed(switch: RunValue) -> None:
+        switch.switch(True)
+        assert switch.enabled()
+        assert not RunValue("another").enabled()
+        switch.switch(False)
         assert not switch.enabled()
         switch.switch(False)
+
+    @pytest.mark.parametrize(("note", "on"), [(b"\3\0", False), (b"\2\0", True), (b"", True)])
+    def test_what_the_task_manager_switched_off_is_off_until_it_is_switched_on(
+        switch: RunValue, note: bytes, on: bool
+    ) -> None:
+        switch.switch(True)
+        with winreg.CreateKey(winreg.HKEY_CURRENT_USER, module.APPROVED_KEY) as key:
+            winreg.SetValueEx(key, module.NAME, 0, winreg.REG_BINARY, note)
+        assert switch.enabled() is on
+        switch.switch(True)
+        assert switch.enabled()
+
+    def test_a_command_that_windows_would_not_start_is_refused() -> None:
+        switch = RunValue(run_value([sys.executable, "x" * 260]))
+        with pytest.raises(OSError, match="more than 260 characters"):
+            switch.switch(True)
+        assert not switch.enabled()
+
+    def test_a_python_of_the_store_cannot_be_started_at_logon(
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        assert autostart(Path("main.py"), []) is not None
+        monkeypatch.setattr(sys, "base_prefix", r"C:\Program Files\WindowsApps\Python.3.11_x64")
+        assert autostart(Path("main.py"), []) is None

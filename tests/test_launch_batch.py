@@ -147,6 +147,23 @@ def test_first_start_installs_and_the_second_only_starts(checkout: Path) -> None
     assert MAKING.format("") not in output
 
 
+@pytest.mark.skipif(under_wine(), reason="wine cannot keep a code page without a console")
+def test_the_console_keeps_its_code_page(installed: Path) -> None:
+    command = f'chcp 850 >nul & "{installed / "LLM-Manager.bat"}" ps & chcp'
+    done = subprocess.run(
+        f'cmd.exe /d /s /c "{command}"',
+        cwd=SYSTEM,
+        env=environment(python=sys.executable),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    program, code_page = done.stdout.splitlines()
+    assert program == b"loud|True|ps"
+    assert b"850" in code_page
+
+
 AWKWARD = [
     pytest.param(
         name,

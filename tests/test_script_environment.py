@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -58,9 +59,13 @@ def test_the_model_has_the_last_word() -> None:
     assert (env["A"], env["LLM_HOST"]) == ("b", "mine")
 
 
-def test_pythonw_has_no_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", r"C:\x\pythonw.exe")
-    assert script_env(CHAT, CHAT.variants[0], 1, {})["LLM_MANAGER_PYTHON"] == r"C:\x\python.exe"
+def test_a_script_gets_the_python_that_has_an_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "python.exe").touch()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "pythonw.exe"))
+    env = script_env(CHAT, CHAT.variants[0], 1, {})
+    assert env["LLM_MANAGER_PYTHON"] == str(tmp_path / "python.exe")
 
 
 def test_a_free_port() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from core import autostart
+from core.tray_windows import WM_ENDSESSION, WM_QUERYENDSESSION
 from tests.fakes.program import HOME
 from tests.fakes.tray_program import TrayProgram
 from tests.fakes.waiting import until_sync
@@ -86,17 +87,23 @@ def windows(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def shown(tmp_path: Path) -> Path:
-    """What the browser was given last."""
-    return tmp_path / "shown.txt"
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a short name: Windows limits the length of a command that it starts at logon."""
+    return tmp_path_factory.mktemp("t")
 
 
 @pytest.fixture
-def program(tmp_path: Path, shown: Path) -> Iterator[TrayProgram]:
-    browser = tmp_path / "browser.bat"
+def shown(folder: Path) -> Path:
+    """What the browser was given last."""
+    return folder / "shown.txt"
+
+
+@pytest.fixture
+def program(folder: Path, shown: Path) -> Iterator[TrayProgram]:
+    browser = folder / "browser.bat"
     browser.write_bytes(f'@echo off\r\necho %1>"{shown}"\r\n'.encode())
     try:
-        with TrayProgram(tmp_path, {**os.environ, "BROWSER": str(browser)}) as running:
+        with TrayProgram(folder, {**os.environ, "BROWSER": str(browser)}) as running:
             running.until_tray("on")
             yield running
     finally:
@@ -121,6 +128,15 @@ def test_a_click_opens_the_dashboard_and_the_menu_ends_the_program(
     assert program.wait() == 0
     assert not windows(program.process.pid)
     assert "Traceback" not in program.log()
+
+
+def test_a_logoff_ends_the_program_in_order(program: TrayProgram) -> None:
+    for window in windows(program.process.pid):
+        assert user.SendMessageW(wintypes.HWND(window), WM_QUERYENDSESSION, 0, 0)
+    for window in windows(program.process.pid):
+        user.PostMessageW(window, WM_ENDSESSION, 1, 0)
+    assert program.wait() == 0
+    assert program.log().rstrip().endswith("ended")
 
 
 def autostart_value() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import sys
 import types
@@ -11,8 +12,15 @@ from typing import Any
 import pytest
 
 from core import tray_windows
-from core.tray_windows import POST, WM_RBUTTONUP, icon_class
+from core.tray_windows import (
+    POST,
+    WM_ENDSESSION,
+    WM_QUERYENDSESSION,
+    WM_RBUTTONUP,
+    icon_class,
+)
 
+NIM_MODIFY = 1
 WM_NOTIFY, WM_LBUTTONUP = 0x0400 + 11, 0x0202
 
 
@@ -23,7 +31,6 @@ class Window:
         self.story = story
         self._hwnd: int | None = None
         self._message_handlers: dict[int, Callable[[int, int], Any]] = {WM_NOTIFY: self._on_notify}
-        self.taskbar: list[bool] = []
         self.while_open: Callable[[], None] = lambda: None
 
     @property
@@ -32,9 +39,11 @@ class Window:
 
     @visible.setter
     def visible(self, value: bool) -> None:
-        if self.taskbar and not self.taskbar.pop(0):
-            raise OSError("no taskbar")
+        self._show()
         self.story.append("shown")
+
+    def _show(self) -> None:
+        """What the taskbar answers is lost here."""
 
     def _update_menu(self) -> None:
         self.story.append("menu made")
@@ -54,22 +63,45 @@ def story() -> list[str]:
     return []
 
 
+class Data(ctypes.Structure):
+    """NOTIFYICONDATAW."""
+
+    _fields_ = (("cbSize", ctypes.c_uint32), ("hWnd", ctypes.c_void_p))
+
+
 @pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+def taskbar() -> list[bool]:
+    """Whether it has the icon, at one question after the other; it has it at the end."""
+    return []
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch, taskbar: list[bool]) -> list[tuple[int, ...]]:
     """What was posted to the window."""
     posted: list[tuple[int, ...]] = []
-    win32 = types.SimpleNamespace(PostMessage=lambda *message: posted.append(message))
+
+    def notify(order: int, data: Data) -> bool:
+        assert (order, data.cbSize, data.hWnd) == (NIM_MODIFY, ctypes.sizeof(Data), 5)
+        return taskbar.pop(0) if taskbar else True
+
+    win32 = types.SimpleNamespace(
+        NIM_MODIFY=NIM_MODIFY,
+        NOTIFYICONDATAW=Data,
+        PostMessage=lambda *message: posted.append(message),
+        Shell_NotifyIcon=notify,
+    )
     for name in ("pystray", "pystray._util"):
         module = types.ModuleType(name)
         module.win32 = win32  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(tray_windows, "PAUSE", 0.001)
+    monkeypatch.setattr(tray_windows, "PATIENCE", 0.001)
     return posted
 
 
 @pytest.fixture
 def icon(messages: list[tuple[int, ...]], story: list[str]) -> Any:
-    return icon_class(Window, story.append)(story)
+    return icon_class(Window, story.append, lambda: story.append("end"))(story)
 
 
 def test_the_menu_is_made_when_it_opens_and_left_alone_while_it_is_open(
@@ -104,13 +136,27 @@ def test_what_is_posted_runs_in_the_windows_thread(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_a_taskbar_that_comes_late_is_waited_for(icon: Any, story: list[str]) -> None:
-    icon.taskbar = [False, False, True]
+def test_a_taskbar_that_comes_late_is_waited_for(
+    icon: Any, story: list[str], taskbar: list[bool]
+) -> None:
+    icon._hwnd = 5
+    taskbar += [False, False, True]
     icon.appear()
-    assert story == ["off (no taskbar: no taskbar)"] * 2 + ["shown", "on"]
+    assert story == ["off (no taskbar: it did not take the icon)"] * 2 + ["shown", "on"]
 
 
-def test_a_taskbar_that_never_comes_is_given_up(icon: Any, story: list[str]) -> None:
-    icon.taskbar = [False] * 99
+def test_a_taskbar_that_never_comes_is_given_up(
+    icon: Any, story: list[str], taskbar: list[bool]
+) -> None:
+    icon._hwnd = 5
+    taskbar += [False] * 99
     icon.appear()
-    assert set(story) == {"off (no taskbar: no taskbar)"}
+    assert set(story) == {"off (no taskbar: it did not take the icon)"}
+
+
+def test_a_logoff_may_happen_and_is_the_end(icon: Any, story: list[str]) -> None:
+    assert icon._message_handlers[WM_QUERYENDSESSION](0, 0) == 1
+    icon._message_handlers[WM_ENDSESSION](0, 0)  # somebody stopped it
+    assert story == []
+    icon._message_handlers[WM_ENDSESSION](1, 0)
+    assert story == ["end", "end"]

@@ -94,8 +94,9 @@ def write_text(path: Path, text: str) -> None:
             file.write(text.encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
+        if sys.platform != "win32":  # there a file knows only "read-only", and stays then
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
         _replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):

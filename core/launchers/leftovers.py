@@ -55,7 +55,8 @@ def start_time(pid: int) -> int | None:
         return None if fields[0] in "ZX" else int(fields[19])
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
+        # Windows has no zombies, and reads the table of all processes to tell a status.
+        if sys.platform != "win32" and process.status() == psutil.STATUS_ZOMBIE:
             return None
         return round(process.create_time() * 1000)
     except psutil.Error:
@@ -85,11 +86,11 @@ def marked() -> Iterator[Marked]:
     """All processes with the mark, except this one and its ancestors."""
     spared = _ancestors()
     for pid in psutil.pids():
-        if pid in spared:
-            continue
-        start = start_time(pid)
-        value = _mark_of(pid) if start is not None else None
-        if start is not None and value:
+        value = None if pid in spared else _mark_of(pid)
+        # Only for the few that have it: Windows reads its table of all processes again to tell
+        # when a stranger started. A second look shows that both are of one process.
+        start = start_time(pid) if value else None
+        if value and start is not None and _mark_of(pid) == value:
             yield Marked(pid, start, value)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from core.bridge import in_thread
+
 FIRST, LAST = 10001, 32767
 """Free ports are taken from here: below the range that systems use for outgoing connections."""
 
@@ -80,6 +82,17 @@ def stranger_on(port: int, pids: Collection[int]) -> str | None:
     if any(name in FORWARDERS for name in names):
         return None
     return f"port {port} is answered by {port_holder(port)}, not by the server that was started"
+
+
+async def surely_nobody(port: int) -> bool:
+    """Whether a connection would be in vain, where trying one takes long to tell that.
+
+    Windows repeats one that was refused for two seconds, on the same machine as well (its
+    TcpMaxConnectRetransmissions); its table of listeners tells at once.
+    """
+    if sys.platform != "win32":
+        return False
+    return not await in_thread(_holders, port, name="listeners")
 
 
 def _nobody_on(port: int, pids: Collection[int]) -> str:

@@ -158,4 +158,5 @@ RUNNING: tuple[tuple[str, str], ...] = (
     ("no panel of this desktop shows tray icons", "这个桌面没有能显示托盘图标的面板"),
     ("the desktop session ended", "桌面会话已结束"),
     ("no taskbar: {error}", "没有任务栏：{error}"),
+    ("it did not take the icon", "它没有接受图标"),
 )

@@ -21,5 +21,5 @@ class ScriptEngine(EnginePlugin):
             )
         argv: tuple[str, ...] = (str(script),)
         if script.suffix.lower() == ".py":
-            argv = (sys.executable, str(script))
+            argv = (env.get("LLM_MANAGER_PYTHON", sys.executable), str(script))
         return LaunchSpec(argv=argv, folder=script.parent, env=env)

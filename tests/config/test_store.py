@@ -14,6 +14,7 @@ from core.config.diff import Change
 from core.config.store import ConfigStore, find_config, read_config, read_text, write_text
 from core.errors import ConfigError
 from tests.config.examples import model, text
+from tests.windows.here import under_wine
 
 
 @pytest.fixture
@@ -162,6 +163,18 @@ if sys.platform == "win32":
         write_text(path, "new")
         assert path.read_text() == "new"
         assert os.listdir(path.parent) == [path.name]
+
+    @pytest.mark.skipif(under_wine(), reason="wine cannot refuse to replace a read-only file")
+    def test_a_read_only_file_stays_and_nothing_is_left_beside_it(path: Path) -> None:
+        old = path.read_bytes()
+        path.chmod(stat.S_IREAD)
+        try:
+            with pytest.raises(PermissionError, match="may not be written to"):
+                write_text(path, "new")
+            assert path.read_bytes() == old
+            assert os.listdir(path.parent) == [path.name]
+        finally:
+            path.chmod(stat.S_IREAD | stat.S_IWRITE)
 
     def test_an_editor_that_keeps_the_file_is_told_of(path: Path) -> None:
         old = path.read_bytes()

@@ -127,6 +127,13 @@ def test_a_port_of_somebody_else_is_told_with_the_name() -> None:
     assert f"(pid {ME})" in sentence
 
 
+async def test_a_port_of_nobody_is_told_without_a_connection_where_that_takes_long() -> None:
+    with listening() as port:
+        assert not await ports.surely_nobody(port)
+    free = ports.free_port(())
+    assert await ports.surely_nobody(free) == (sys.platform == "win32")
+
+
 def test_a_forwarder_stands_for_the_server_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "_name", lambda pid: "docker-proxy")
     with listening() as port:

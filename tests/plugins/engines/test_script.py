@@ -29,6 +29,9 @@ def test_a_python_script_is_run_by_this_python(tmp_path: Path) -> None:
     script.touch()
     spec = ScriptEngine().launch_spec(model(script), variant(script), {})
     assert spec.argv == (sys.executable, str(script))
+    env = {"LLM_MANAGER_PYTHON": "another python"}
+    spec = ScriptEngine().launch_spec(model(script), variant(script), env)
+    assert spec.argv == ("another python", str(script))
 
 
 @pytest.mark.parametrize("name", ["none.sh", "."])
