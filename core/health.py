@@ -22,10 +22,9 @@ LOOK_AROUND = 12
 
 async def port_answers(port: int) -> bool:
     """Whether anybody accepts connections at the port of this machine."""
-    if await ports.surely_nobody(port):
-        return False
+    patience = 0.3 if await ports.refuses_slowly(port) else 2.0
     try:
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(patience):
             _, writer = await asyncio.open_connection(HOST, port)
     except (OSError, TimeoutError):
         return False

@@ -84,11 +84,12 @@ def stranger_on(port: int, pids: Collection[int]) -> str | None:
     return f"port {port} is answered by {port_holder(port)}, not by the server that was started"
 
 
-async def surely_nobody(port: int) -> bool:
-    """Whether a connection would be in vain, where trying one takes long to tell that.
+async def refuses_slowly(port: int) -> bool:
+    """Whether a connection would be in vain, and take long to tell that.
 
     Windows repeats one that was refused for two seconds, on the same machine as well (its
-    TcpMaxConnectRetransmissions); its table of listeners tells at once.
+    TcpMaxConnectRetransmissions). Not quite sure: its table of listeners lacks those of a WSL that
+    shares its network.
     """
     if sys.platform != "win32":
         return False

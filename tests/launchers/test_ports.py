@@ -127,11 +127,11 @@ def test_a_port_of_somebody_else_is_told_with_the_name() -> None:
     assert f"(pid {ME})" in sentence
 
 
-async def test_a_port_of_nobody_is_told_without_a_connection_where_that_takes_long() -> None:
+async def test_it_is_known_beforehand_where_a_refusal_takes_long() -> None:
     with listening() as port:
-        assert not await ports.surely_nobody(port)
+        assert not await ports.refuses_slowly(port)
     free = ports.free_port(())
-    assert await ports.surely_nobody(free) == (sys.platform == "win32")
+    assert await ports.refuses_slowly(free) == (sys.platform == "win32")
 
 
 def test_a_forwarder_stands_for_the_server_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
