@@ -48,6 +48,7 @@ def prepare() -> None:
     wanted = fingerprint()
     if READY.exists() and READY.read_text("utf-8") == wanted:
         return
+    print(f"Making a Windows Python in {CACHE} (a minute, 150 MB of downloads) ...", flush=True)
     READY.unlink(missing_ok=True)
     for folder in (PYTHON, PREFIX, LOCALES):
         shutil.rmtree(folder, ignore_errors=True)
