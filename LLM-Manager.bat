@@ -8,6 +8,7 @@ rem   LLM-Manager.bat test [ARGS]      all checks and tests; ARGS go to pytest
 
 setlocal EnableExtensions DisableDelayedExpansion
 rem "Active code page: 936", and a full stop behind it in some languages.
+set "CODE_PAGE="
 for /f "tokens=2 delims=:" %%C in ('chcp') do for /f "delims=. " %%D in ("%%C") do set "CODE_PAGE=%%D"
 chcp 65001 >nul
 rem Into a pipe or a file Python writes in another code page otherwise.
@@ -55,7 +56,8 @@ goto end
 
 :double_click
 start "" ".venv\Scripts\pythonw.exe" main.py
-exit /b 0
+set "STATUS=0"
+goto end
 
 :test
 "%~dp0.venv\Scripts\python.exe" "%~dp0scripts\run_tests.py" %*

@@ -164,8 +164,8 @@ class RunValue:
 
         if on and len(self.command) > LONGEST_COMMAND:
             raise OSError(
-                f"Windows starts no command of more than {LONGEST_COMMAND} characters, and this one"
-                f" has {len(self.command)}: {self.command}"
+                f"Windows starts no command of more than {LONGEST_COMMAND} characters at logon, and"
+                f" this one has {len(self.command)}: use shorter paths"
             )
         _forget(APPROVED_KEY)
         if not on:

@@ -33,30 +33,53 @@ def icon_class(base: Any, report: Callable[[str], None], end: Callable[[], None]
             super().__init__(*args, **more)
             self._posted: deque[Callable[[], None]] = deque()
             self._menu_open = False
+            self._appearing = threading.Lock()
             self._message_handlers[POST] = self._run_posted
             self._message_handlers[WM_QUERYENDSESSION] = lambda _w, _l: True
             self._message_handlers[WM_ENDSESSION] = self._end_session
 
         def appear(self) -> None:
             """In pystray's set-up thread: the message loop runs already."""
-            for _ in range(TRIES):
-                try:
-                    self.visible = True
-                except OSError as error:
-                    reason = f"off (no taskbar: {error})"
-                    report(reason)
-                    threading.Event().wait(PAUSE)
-                else:
-                    report("on")
-                    break
+            with self._appearing:
+                for _ in range(TRIES):
+                    try:
+                        self.visible = True
+                    except OSError as error:
+                        reason = f"off (no taskbar: {error})"
+                        report(reason)
+                        threading.Event().wait(PAUSE)
+                    else:
+                        self.post(self._catch_up)
+                        report("on")
+                        break
 
         def _show(self) -> None:
             super()._show()
             # Nobody looks at what the taskbar answered to that; it changes only what it has.
-            size = ctypes.sizeof(win32.NOTIFYICONDATAW)
-            data = win32.NOTIFYICONDATAW(cbSize=size, hWnd=self._hwnd)
+            data = win32.NOTIFYICONDATAW(
+                cbSize=ctypes.sizeof(win32.NOTIFYICONDATAW),
+                hWnd=self._hwnd,
+                uFlags=win32.NIF_MESSAGE,
+                uCallbackMessage=win32.WM_NOTIFY,
+            )
             if not win32.Shell_NotifyIcon(win32.NIM_MODIFY, data):
                 raise OSError("it did not take the icon")
+
+        def _catch_up(self) -> None:
+            """Both may have changed while the taskbar was asked to take the icon."""
+            self._update_icon()
+            self._update_title()
+
+        def _on_taskbarcreated(self, _w: int, _l: int) -> None:
+            """Explorer has started, perhaps once more: it has no icon of ours."""
+            self._visible = False
+            threading.Thread(target=self.appear, name="tray icon", daemon=True).start()
+
+        def _on_display_change(self, wparam: int, lparam: int) -> None:
+            """The icon is wanted in another size."""
+            if self.visible:
+                self._hide()
+                self._on_taskbarcreated(wparam, lparam)
 
         def post(self, function: Callable[[], None]) -> None:
             self._posted.append(function)

@@ -29,7 +29,9 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--all"]:
         del arguments[0]
         os.environ["LLM_MANAGER_TEST_ALL"] = "1"
-        steps = [*QUICK, *OTHER_SYSTEMS, (*PYTEST, *(arguments or SLOWEST)), WINDOWS]
+        steps = [*QUICK, *OTHER_SYSTEMS, (*PYTEST, *(arguments or SLOWEST))]
+        if sys.platform == "linux":
+            steps.append(WINDOWS)
     for step in steps:
         if status := run(*step):
             return status

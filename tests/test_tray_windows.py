@@ -19,8 +19,9 @@ from core.tray_windows import (
     WM_RBUTTONUP,
     icon_class,
 )
+from tests.fakes.waiting import until_sync
 
-NIM_MODIFY = 1
+NIM_MODIFY, NIF_MESSAGE = 1, 1
 WM_NOTIFY, WM_LBUTTONUP = 0x0400 + 11, 0x0202
 
 
@@ -30,20 +31,32 @@ class Window:
     def __init__(self, story: list[str]) -> None:
         self.story = story
         self._hwnd: int | None = None
+        self._visible = False
         self._message_handlers: dict[int, Callable[[int, int], Any]] = {WM_NOTIFY: self._on_notify}
         self.while_open: Callable[[], None] = lambda: None
 
     @property
     def visible(self) -> bool:
-        return False
+        return self._visible
 
     @visible.setter
     def visible(self, value: bool) -> None:
-        self._show()
-        self.story.append("shown")
+        if value != self._visible:
+            self._show()
+            self.story.append("shown")
+            self._visible = value
 
     def _show(self) -> None:
         """What the taskbar answers is lost here."""
+
+    def _hide(self) -> None:
+        self.story.append("hidden")
+
+    def _update_icon(self) -> None:
+        self.story.append("icon")
+
+    def _update_title(self) -> None:
+        self.story.append("title")
 
     def _update_menu(self) -> None:
         self.story.append("menu made")
@@ -66,7 +79,12 @@ def story() -> list[str]:
 class Data(ctypes.Structure):
     """NOTIFYICONDATAW."""
 
-    _fields_ = (("cbSize", ctypes.c_uint32), ("hWnd", ctypes.c_void_p))
+    _fields_ = (
+        ("cbSize", ctypes.c_uint32),
+        ("hWnd", ctypes.c_void_p),
+        ("uFlags", ctypes.c_uint32),
+        ("uCallbackMessage", ctypes.c_uint32),
+    )
 
 
 @pytest.fixture
@@ -82,10 +100,13 @@ def messages(monkeypatch: pytest.MonkeyPatch, taskbar: list[bool]) -> list[tuple
 
     def notify(order: int, data: Data) -> bool:
         assert (order, data.cbSize, data.hWnd) == (NIM_MODIFY, ctypes.sizeof(Data), 5)
+        assert (data.uFlags, data.uCallbackMessage) == (NIF_MESSAGE, WM_NOTIFY)
         return taskbar.pop(0) if taskbar else True
 
     win32 = types.SimpleNamespace(
         NIM_MODIFY=NIM_MODIFY,
+        NIF_MESSAGE=NIF_MESSAGE,
+        WM_NOTIFY=WM_NOTIFY,
         NOTIFYICONDATAW=Data,
         PostMessage=lambda *message: posted.append(message),
         Shell_NotifyIcon=notify,
@@ -152,6 +173,36 @@ def test_a_taskbar_that_never_comes_is_given_up(
     taskbar += [False] * 99
     icon.appear()
     assert set(story) == {"off (no taskbar: it did not take the icon)"}
+
+
+def test_an_icon_shows_what_changed_while_it_was_put_up(icon: Any, story: list[str]) -> None:
+    icon._hwnd = 5
+    icon.appear()
+    icon._message_handlers[POST](0, 0)
+    assert story == ["shown", "on", "icon", "title"]
+
+
+def test_an_explorer_that_starts_again_gets_the_icon_however_late_it_takes_it(
+    icon: Any, story: list[str], taskbar: list[bool]
+) -> None:
+    icon._hwnd = 5
+    taskbar += [True, False]
+    icon.appear()
+    icon._on_taskbarcreated(0, 0)
+    until_sync(lambda: story.count("on") == 2)
+    assert story == ["shown", "on", "off (no taskbar: it did not take the icon)", "shown", "on"]
+
+
+def test_an_icon_is_put_up_again_in_another_size_if_it_is_there(
+    icon: Any, story: list[str]
+) -> None:
+    icon._hwnd = 5
+    icon._on_display_change(0, 0)
+    assert story == []
+    icon.appear()
+    icon._on_display_change(0, 0)
+    until_sync(lambda: story.count("on") == 2)
+    assert story == ["shown", "on", "hidden", "shown", "on"]
 
 
 def test_a_logoff_may_happen_and_is_the_end(icon: Any, story: list[str]) -> None:

@@ -159,4 +159,11 @@ RUNNING: tuple[tuple[str, str], ...] = (
     ("the desktop session ended", "桌面会话已结束"),
     ("no taskbar: {error}", "没有任务栏：{error}"),
     ("it did not take the icon", "它没有接受图标"),
+    ("only Windows has a Run key", "只有 Windows 才有 Run 注册表项"),
+    (
+        "Windows starts no command of more than {limit} characters at logon, and this one has"
+        " {length}: use shorter paths",
+        "Windows 登录时不会启动超过 {limit} 个字符的命令，而这条命令有 {length} 个字符："
+        "请使用更短的路径",
+    ),
 )
