@@ -16,13 +16,15 @@ GOOD_PROBES = 2
 """Healthy answers in a row before an instance is ready: some servers flap while they load."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.03, 0.5
 """Seconds between two health probes: short at first, for the models that load at once."""
+KNOCK, HASTY_KNOCK = 2.0, 0.3
+"""Seconds for a connection; the second where most likely nobody listens."""
 LOOK_AROUND = 12
 """Knocks in vain, two seconds at first, after which it is told where the tree listens instead."""
 
 
 async def port_answers(port: int) -> bool:
     """Whether anybody accepts connections at the port of this machine."""
-    patience = 0.3 if await ports.refuses_slowly(port) else 2.0
+    patience = HASTY_KNOCK if await ports.refuses_slowly(port) else KNOCK
     try:
         async with asyncio.timeout(patience):
             _, writer = await asyncio.open_connection(HOST, port)

@@ -26,21 +26,55 @@ def icon_class(base: Any, report: Callable[[str], None], end: Callable[[], None]
 
     It calls `end` when the user logs off, and once more if that does not help.
     """
+    return _with_steady_menu(_on_the_taskbar(_with_messages(base, end), report))
+
+
+def _with_messages(base: Any, end: Callable[[], None]) -> Any:
+    """`base`, whose window hears what we post, and what the system says of its end."""
     from pystray._util import win32
 
-    class Icon(base):  # type: ignore[misc]
+    class Messages(base):  # type: ignore[misc]
         def __init__(self, *args: Any, **more: Any) -> None:
             super().__init__(*args, **more)
             self._posted: deque[Callable[[], None]] = deque()
-            self._menu_open = False
-            self._appearing = threading.Lock()
             self._message_handlers[POST] = self._run_posted
             self._message_handlers[WM_QUERYENDSESSION] = lambda _w, _l: True
             self._message_handlers[WM_ENDSESSION] = self._end_session
 
+        def post(self, function: Callable[[], None]) -> None:
+            self._posted.append(function)
+            if self._hwnd is not None:
+                win32.PostMessage(self._hwnd, POST, 0, 0)
+
+        def _run_posted(self, _w: int, _l: int) -> None:
+            while self._posted:
+                try:
+                    self._posted.popleft()()
+                except Exception:  # Explorer may be gone for a moment
+                    log.debug("the tray icon could not be changed", exc_info=True)
+
+        def _end_session(self, ending: int, _l: int) -> None:
+            """The user logs off, or the computer shuts down: we are killed once this returns."""
+            for _ in range(2 if ending else 0):
+                end()
+                threading.Event().wait(PATIENCE)
+
+    return Messages
+
+
+def _on_the_taskbar(base: Any, report: Callable[[str], None]) -> Any:
+    """`base`, which asks the taskbar until it has the icon, and again when it comes back."""
+    from pystray._util import win32
+
+    class OnTheTaskbar(base):  # type: ignore[misc]
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            self._appearing = threading.Lock()
+
         def appear(self) -> None:
-            """In pystray's set-up thread: the message loop runs already."""
+            """In a thread of its own: the message loop runs already."""
             with self._appearing:
+                self._visible = False  # a taskbar that came back has no icon of ours
                 for _ in range(TRIES):
                     try:
                         self.visible = True
@@ -71,8 +105,7 @@ def icon_class(base: Any, report: Callable[[str], None], end: Callable[[], None]
             self._update_title()
 
         def _on_taskbarcreated(self, _w: int, _l: int) -> None:
-            """Explorer has started, perhaps once more: it has no icon of ours."""
-            self._visible = False
+            """Explorer has started, perhaps once more."""
             threading.Thread(target=self.appear, name="tray icon", daemon=True).start()
 
         def _on_display_change(self, wparam: int, lparam: int) -> None:
@@ -81,23 +114,14 @@ def icon_class(base: Any, report: Callable[[str], None], end: Callable[[], None]
                 self._hide()
                 self._on_taskbarcreated(wparam, lparam)
 
-        def post(self, function: Callable[[], None]) -> None:
-            self._posted.append(function)
-            if self._hwnd is not None:
-                win32.PostMessage(self._hwnd, POST, 0, 0)
+    return OnTheTaskbar
 
-        def _run_posted(self, _w: int, _l: int) -> None:
-            while self._posted:
-                try:
-                    self._posted.popleft()()
-                except Exception:  # Explorer may be gone for a moment
-                    log.debug("the tray icon could not be changed", exc_info=True)
 
-        def _end_session(self, ending: int, _l: int) -> None:
-            """The user logs off, or the computer shuts down: we are killed once this returns."""
-            for _ in range(2 if ending else 0):
-                end()
-                threading.Event().wait(PATIENCE)
+def _with_steady_menu(base: Any) -> Any:
+    """`base`, whose menu is made when it opens and left alone while it is open."""
+
+    class SteadyMenu(base):  # type: ignore[misc]
+        _menu_open = False
 
         def _update_menu(self) -> None:
             if not self._menu_open:
@@ -114,4 +138,4 @@ def icon_class(base: Any, report: Callable[[str], None], end: Callable[[], None]
             finally:
                 self._menu_open = False
 
-    return Icon
+    return SteadyMenu

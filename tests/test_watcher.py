@@ -111,6 +111,16 @@ class Told:
         self.config: list[str | None] = []
         self.threads: set[int] = set()
 
+    def watcher(self, bridge: Bridge, *plugin_folders: Path) -> Watcher:
+        """Of these folders and the config file, not yet started."""
+        return Watcher(
+            bridge,
+            plugin_folders=plugin_folders,
+            config_file=self.root / "config.json",
+            on_plugins=self.on_plugins,
+            on_config=self.on_config,
+        )
+
     def on_plugins(self) -> None:
         self.threads.add(threading.get_ident())
         folder = self.root / "plugins"
@@ -131,13 +141,7 @@ class Told:
 @asynccontextmanager
 async def watching(root: Path) -> AsyncIterator[Told]:
     told = Told(root)
-    watcher = Watcher(
-        Bridge(asyncio.get_running_loop()),
-        plugin_folders=[root / "plugins"],
-        config_file=root / "config.json",
-        on_plugins=told.on_plugins,
-        on_config=told.on_config,
-    )
+    watcher = told.watcher(Bridge(asyncio.get_running_loop()), root / "plugins")
     watcher.start()
     try:
         yield told
@@ -238,16 +242,7 @@ async def test_a_stopped_watcher_is_silent_and_may_be_stopped_unstarted(tmp_path
         pass
     await until(lambda: "watcher" not in [thread.name for thread in threading.enumerate()])
     assert told.plugins == []
-    bridge = Bridge(asyncio.get_running_loop())
-    folders = [tmp_path]
-    config, callback = tmp_path / "c", told.on_config
-    Watcher(
-        bridge,
-        plugin_folders=folders,
-        config_file=config,
-        on_plugins=callback,
-        on_config=callback,
-    ).stop()
+    told.watcher(Bridge(asyncio.get_running_loop()), tmp_path).stop()
 
 
 @pytest.mark.parametrize("changes", [False, True])
@@ -260,13 +255,7 @@ def test_a_stop_in_the_middle_of_a_look_is_not_slept_through(
     loop = asyncio.new_event_loop()
     loop.close()
     told = Told(tmp_path)
-    watcher = Watcher(
-        Bridge(loop),
-        plugin_folders=[],
-        config_file=tmp_path / "config.json",
-        on_plugins=told.on_plugins,
-        on_config=told.on_config,
-    )
+    watcher = told.watcher(Bridge(loop))
     looking, go_on = threading.Event(), threading.Event()
 
     def look() -> dict[str, tuple[int, ...] | None]:
@@ -294,13 +283,7 @@ def test_what_was_seen_before_the_stop_is_not_told_after_it(tmp_path: Path) -> N
     loop = asyncio.new_event_loop()
     loop.close()
     told = Told(tmp_path)
-    watcher = Watcher(
-        Later(loop),
-        plugin_folders=[],
-        config_file=tmp_path / "config.json",
-        on_plugins=told.on_plugins,
-        on_config=told.on_config,
-    )
+    watcher = told.watcher(Later(loop))
     (tmp_path / "config.json").write_text("new")
     watcher.start()
     until_sync(lambda: asked)
@@ -314,13 +297,7 @@ async def test_a_closed_loop_is_nobody_to_tell(tmp_path: Path) -> None:
     loop.close()
     (tmp_path / "plugins").mkdir()
     told = Told(tmp_path)
-    watcher = Watcher(
-        Bridge(loop),
-        plugin_folders=[tmp_path / "plugins"],
-        config_file=tmp_path / "config.json",
-        on_plugins=told.on_plugins,
-        on_config=told.on_config,
-    )
+    watcher = told.watcher(Bridge(loop), tmp_path / "plugins")
     watcher._watches[0][1].is_over({}, -LONGEST)
     watcher.start()
     await told.until(lambda: not watcher._watches[0][1].waiting)

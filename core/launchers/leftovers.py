@@ -86,11 +86,12 @@ def marked() -> Iterator[Marked]:
     """All processes with the mark, except this one and its ancestors."""
     spared = _ancestors()
     for pid in psutil.pids():
-        value = None if pid in spared else _mark_of(pid)
+        if pid in spared or not (value := _mark_of(pid)):
+            continue
         # Only for the few that have it: Windows reads its table of all processes again to tell
         # when a stranger started. A second look shows that both are of one process.
-        start = start_time(pid) if value else None
-        if value and start is not None and _mark_of(pid) == value:
+        start = start_time(pid)
+        if start is not None and _mark_of(pid) == value:
             yield Marked(pid, start, value)
 
 

@@ -47,6 +47,16 @@ def spawn() -> Iterator[Spawn]:
         process.communicate()
 
 
+def test_a_pid_that_changed_hands_during_the_look_is_nobody(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = spawn(foreign(start=1))
+    assert pid in [process.pid for process in leftovers.marked()]
+    first, marks = leftovers._mark_of, {pid: iter(["of the old one", "of the new one"])}
+    monkeypatch.setattr(leftovers, "_mark_of", lambda p: next(marks.get(p, iter([first(p)]))))
+    assert pid not in [process.pid for process in leftovers.marked()]
+
+
 def alive(pid: int) -> bool:
     return leftovers.start_time(pid) is not None
 
