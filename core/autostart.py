@@ -7,9 +7,10 @@ import plistlib
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, Protocol
+from typing import Protocol
 
 from core.interpreter import windowless
 
@@ -139,67 +140,52 @@ def launch_agent(command: Sequence[str], folder: PurePath) -> bytes:
 # ---- Windows: a value in the registry ----------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class RunValue:
-    """A value of the user's Run key."""
+if sys.platform == "win32":
+    import winreg
 
-    command: str
+    @dataclass(frozen=True, slots=True)
+    class RunValue:
+        """A value of the user's Run key."""
 
-    def enabled(self) -> bool:
-        if sys.platform != "win32":
-            return False
-        import winreg
+        command: str
 
+        def enabled(self) -> bool:
+            return _value_in(RUN_KEY) == self.command and not _switched_off()
+
+        def switch(self, on: bool) -> None:
+            if on and len(self.command) > LONGEST_COMMAND:
+                raise OSError(
+                    f"Windows starts no command of more than {LONGEST_COMMAND} characters at logon,"
+                    f" and this one has {len(self.command)}: use shorter paths"
+                )
+            _forget(APPROVED_KEY)
+            if not on:
+                _forget(RUN_KEY)
+                return
+            with winreg.CreateKey(winreg.HKEY_CURRENT_USER, RUN_KEY) as key:
+                winreg.SetValueEx(key, NAME, 0, winreg.REG_SZ, self.command)
+
+    def _switched_off() -> bool:
+        """The first byte of what the task manager notes is odd then."""
+        note = _value_in(APPROVED_KEY)
+        return isinstance(note, bytes) and note != b"" and note[0] % 2 == 1
+
+    def _value_in(path: str) -> object:
+        """Ours, in this key of the user; None if there is none."""
         try:
-            with winreg.OpenKey(winreg.HKEY_CURRENT_USER, RUN_KEY) as key:
-                ours = winreg.QueryValueEx(key, NAME)[0] == self.command
+            with winreg.OpenKey(winreg.HKEY_CURRENT_USER, path) as key:
+                value: object = winreg.QueryValueEx(key, NAME)[0]
+                return value
         except OSError:
-            return False
-        return ours and not _switched_off()
+            return None
 
-    def switch(self, on: bool) -> None:
-        if sys.platform != "win32":
-            raise OSError("only Windows has a Run key")
-        import winreg
-
-        if on and len(self.command) > LONGEST_COMMAND:
-            raise OSError(
-                f"Windows starts no command of more than {LONGEST_COMMAND} characters at logon, and"
-                f" this one has {len(self.command)}: use shorter paths"
-            )
-        _forget(APPROVED_KEY)
-        if not on:
-            _forget(RUN_KEY)
-            return
-        with winreg.CreateKey(winreg.HKEY_CURRENT_USER, RUN_KEY) as key:
-            winreg.SetValueEx(key, NAME, 0, winreg.REG_SZ, self.command)
-
-
-def _switched_off() -> bool:
-    """The first byte of what the task manager notes is odd then."""
-    if sys.platform != "win32":
-        return False
-    import winreg
-
-    try:
-        with winreg.OpenKey(winreg.HKEY_CURRENT_USER, APPROVED_KEY) as key:
-            note: Any = winreg.QueryValueEx(key, NAME)[0]
-    except OSError:
-        return False
-    return isinstance(note, bytes) and bool(note[:1]) and note[0] % 2 == 1
-
-
-def _forget(path: str) -> None:
-    """Take our value out of this key of the user."""
-    if sys.platform != "win32":
-        return
-    import winreg
-
-    try:
-        with winreg.OpenKey(winreg.HKEY_CURRENT_USER, path, 0, winreg.KEY_SET_VALUE) as key:
+    def _forget(path: str) -> None:
+        """Take our value out of this key of the user."""
+        with (
+            suppress(FileNotFoundError),
+            winreg.OpenKey(winreg.HKEY_CURRENT_USER, path, 0, winreg.KEY_SET_VALUE) as key,
+        ):
             winreg.DeleteValue(key, NAME)
-    except FileNotFoundError:
-        return
 
 
 def run_value(command: Sequence[str]) -> str:

@@ -159,7 +159,6 @@ RUNNING: tuple[tuple[str, str], ...] = (
     ("the desktop session ended", "桌面会话已结束"),
     ("no taskbar: {error}", "没有任务栏：{error}"),
     ("it did not take the icon", "它没有接受图标"),
-    ("only Windows has a Run key", "只有 Windows 才有 Run 注册表项"),
     (
         "Windows starts no command of more than {limit} characters at logon, and this one has"
         " {length}: use shorter paths",
