@@ -44,7 +44,7 @@ IN_A_BATCH = 8
 
 _CLOSING = re.compile(r"^=*\s*(?:\d+ \w+(?:, )?)+ in [\d.]+s.*$", re.MULTILINE)
 _COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?)")
-_SKIPS = re.compile(r"^=+ skipped: .*?=+\n((?:.+\n)*)", re.MULTILINE)
+_SKIPS = re.compile(r"^=+ skipped: .*?=+\n((?:[^=\n].*: .*\n)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,21 @@ class Outcome:
     """What one run of one batch brought."""
 
     batch: str
-    good: bool
+    code: int
+    """The exit code."""
     counts: Counter[str]
-    skips: list[str]
-    """Name and reason of what was skipped, a line each."""
     seconds: float
     output: str
-    failed: bool
-    """Came to its end, and some tests failed."""
+
+    @property
+    def good(self) -> bool:
+        finished = self.code == 0 and self.counts["passed"] + self.counts["skipped"] > 0
+        return finished or self.code == NOTHING_COLLECTED
+
+    @property
+    def skips(self) -> list[str]:
+        """Name and reason of what was skipped, a line each."""
+        return [line for part in _SKIPS.findall(self.output) for line in part.splitlines()]
 
     @property
     def line(self) -> str:
@@ -84,9 +91,10 @@ def _run_twice(batch: Sequence[str], env: Mapping[str, str]) -> Outcome:
     outcome = _run(batch, FIRST, env)
     if not outcome.good:
         print(f"{outcome.output}\n{outcome.line}: tried once more", flush=True)
-        outcome = _together(outcome, _run(batch, AGAIN, env))
-        if not outcome.good:
-            print(outcome.output, flush=True)
+        again = _run(batch, AGAIN, env)
+        if not again.good:
+            print(again.output, flush=True)
+        outcome = _together(outcome, again)
     print(outcome.line, flush=True)
     return outcome
 
@@ -97,34 +105,35 @@ def _run(batch: Sequence[str], which: str, env: Mapping[str, str]) -> Outcome:
     code, output = _output_of([*PYTEST, "-o", cache, which, *batch], env)
     closing = _CLOSING.findall(output)
     counts = Counter({word: int(n) for n, word in _COUNT.findall(closing[-1] if closing else "")})
-    skips = _SKIPS.search(output)
-    return Outcome(
-        batch[0] if len(batch) == 1 else f"{batch[0]} to {batch[-1]}",
-        code == NOTHING_COLLECTED or (code == 0 and counts["passed"] + counts["skipped"] > 0),
-        Counter({word: n for word, n in counts.items() if n}),
-        [line for line in skips[1].splitlines() if ": " in line] if skips else [],
-        time.monotonic() - began,
-        output,
-        code == FAILED,
-    )
+    counts = Counter({word: n for word, n in counts.items() if n})
+    name = batch[0] if len(batch) == 1 else f"{batch[0]} to {batch[-1]}"
+    return Outcome(name, code, counts, time.monotonic() - began, output)
 
 
 def _together(first: Outcome, again: Outcome) -> Outcome:
     """The outcome of both; the second run was one of all tests unless some had failed."""
-    if not first.failed:
+    if first.code != FAILED:
         return again
     kept = Counter({word: first.counts[word] for word in ("passed", "skipped")})
-    seconds = first.seconds + again.seconds
-    skips = first.skips + again.skips
-    return replace(again, counts=kept + again.counts, skips=skips, seconds=seconds)
+    return replace(
+        again,
+        counts=kept + again.counts,
+        seconds=first.seconds + again.seconds,
+        output=first.output + again.output,
+    )
 
 
 def _output_of(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, str]:
     """Exit code and output of the Windows Python; one that takes too long is ended."""
     pieces: list[bytes] = []
     process, output = wine.begin([str(wine.PYTHON / "python.exe"), *arguments], env)
+
+    def read() -> None:
+        with output:
+            pieces.extend(output)
+
     # Not until the end of the pipe: what the program leaves behind may hold it.
-    reader = threading.Thread(target=pieces.extend, args=(output,), daemon=True)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     try:
         code = process.wait(LIMIT)
@@ -133,7 +142,8 @@ def _output_of(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, s
         code = process.wait() and wine.HUNG
         pieces.append(f"\nnot over after {LIMIT:.0f} s: ended\n".encode())
     reader.join(LAST_WORDS)
-    return code, b"".join(tuple(pieces)).decode("utf-8", "replace")
+    text = b"".join(tuple(pieces)).decode("utf-8", "replace")
+    return code, text.replace("\r\n", "\n")
 
 
 def report(outcomes: Sequence[Outcome]) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
+from typing import IO
 
 import pytest
 
@@ -87,6 +90,24 @@ def test_a_batch_that_fails_twice_has_failed(
 ) -> None:
     assert files.report(outcomes(monkeypatch, (1, BAD), second)) == 1
     assert capsys.readouterr().out.endswith(f"Windows: {sums}\n")
+
+
+def test_output_as_windows_writes_it_is_understood(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD.replace("\n", "\r\n")
+    program = [sys.executable, "-I", "-S", "-c", f"import os; os.write(1, {text!r}.encode())"]
+
+    def begin(*_: object) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+        process = subprocess.Popen(program, stdout=subprocess.PIPE)
+        assert process.stdout
+        return process, process.stdout
+
+    monkeypatch.setattr(files.wine, "begin", begin)
+    assert files.report(files.run_all(["a"], {})) == 0
+    told = capsys.readouterr().out
+    assert "  skipped: tests/test_a.py (2 tests): wine cannot show it\n" in told
+    assert told.endswith("Windows: 3 passed, 0 failed, 3 skipped\n")
 
 
 def test_long_files_come_first_and_alone_short_ones_share_a_process() -> None:
